@@ -1,0 +1,148 @@
+"""Runs the diagnosis' SQL for a range of weeks: which tables, in which order, with which thresholds.
+
+Every function takes any number of weeks and is one set-based statement a table. Nothing here knows Dagster.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+from rfm_pipeline.diagnose.schemas import (
+    BESTSELLERS,
+    CUSTOMER_ACTIVITY,
+    CUSTOMER_RFM,
+    CUSTOMER_SEGMENTS,
+    LOW_PRICES,
+    NEW_SILENT_CHURNERS,
+    SEGMENT_THRESHOLDS,
+    SILENT_CHURNERS,
+)
+from rfm_pipeline.errors import CoverageError, MissingWeekError
+from rfm_pipeline.shop import Shop
+from rfm_pipeline.warehouse.duckdb import Session, Warehouse
+from rfm_pipeline.warehouse.schema import Table, validate
+from rfm_pipeline.warehouse.sql import read_sql
+from rfm_pipeline.weeks import WEEK
+
+Rows = dict[date, int]
+
+
+def sql_of(table: Table) -> str:
+    """The SELECT that makes a table of this stage."""
+    return read_sql("rfm_pipeline.diagnose", table.name)
+
+
+def parameters(shop: Shop) -> dict[str, Any]:
+    """The shop's thresholds, as the ``$names`` of the SQL files."""
+    rules = shop.rules
+    return {
+        "frequency_high": rules.frequency_high,
+        "monetary_high_amount": rules.monetary_high.amount,
+        "monetary_high_quantile": rules.monetary_high.quantile,
+        "dormant_after_days": rules.dormant_after_days,
+        "lapsing_after_days": rules.lapsing_after_days,
+        "bestsellers_top": rules.bestsellers.top,
+        "product_window_days": rules.product_window_days,
+        "low_price_quantile": rules.low_price_quantile,
+        "clearance_share": rules.clearance_share,
+        "first_week": shop.shop.first_week,
+    }
+
+
+def update_customer_activity(warehouse: Warehouse) -> Rows:
+    """Adds up the weeks in which an order changed, and notes them as changed inputs.
+
+    Returns:
+        The rows of every week added up again.
+    """
+    with warehouse.transaction() as session:
+        session.create(CUSTOMER_ACTIVITY)
+        weeks = [
+            week
+            for (week,) in session.execute("select distinct week from touched_weeks order by week").fetchall()
+        ]
+        if not weeks:
+            return {}
+        session.target(weeks)
+        session.execute("delete from customer_activity where week in (select week from target_weeks)")
+        session.execute(f"insert into customer_activity by name {sql_of(CUSTOMER_ACTIVITY)}")
+        mine = "from customer_activity where week in (select week from target_weeks)"
+        validate(CUSTOMER_ACTIVITY, session.batches(f"select * {mine}"), CUSTOMER_ACTIVITY.name)
+        session.note_input_changes("select week from touched_weeks")
+        session.execute("delete from touched_weeks")
+        return dict(session.execute(f"select week, count(*) {mine} group by week order by week").fetchall())
+
+
+def require_coverage(shop: Shop, newest_order_at: datetime | None, weeks: Sequence[date]) -> int:
+    """Stops the diagnosis if the orders end before the week does.
+
+    Returns:
+        By how many days the newest order is older than the newest week's last day; 0 if it isn't.
+
+    Raises:
+        CoverageError: If that is more than ``rules.max_order_gap_days``: a broken export would otherwise
+            turn every customer into a silent one.
+    """
+    newest_week = max(weeks)
+    last_day = newest_week + WEEK - date.resolution
+    if newest_order_at is None:
+        raise CoverageError("there are no orders yet: ingest some before diagnosing a week.")
+    gap = (last_day - newest_order_at.date()).days
+    if gap > shop.rules.max_order_gap_days:
+        raise CoverageError(
+            f"week {newest_week} ends on {last_day}, but the newest order is of {newest_order_at.date()}, "
+            f"{gap} days earlier; at most {shop.rules.max_order_gap_days} are allowed "
+            "(rules.max_order_gap_days). Load the missing orders, or diagnose an earlier week."
+        )
+    return max(gap, 0)
+
+
+def write_customer_rfm(warehouse: Warehouse, shop: Shop, weeks: Sequence[date]) -> Rows:
+    """Writes ``customer_rfm`` for the weeks; returns each week's number of rows."""
+    return warehouse.replace_weeks(CUSTOMER_RFM, weeks, sql_of(CUSTOMER_RFM), parameters(shop))
+
+
+def write_customer_segments(warehouse: Warehouse, shop: Shop, weeks: Sequence[date]) -> Rows:
+    """Writes ``segment_thresholds`` and ``customer_segments`` for the weeks, together."""
+    return _write(warehouse, shop, weeks, SEGMENT_THRESHOLDS, CUSTOMER_SEGMENTS)
+
+
+def write_silent_churners(warehouse: Warehouse, shop: Shop, weeks: Sequence[date]) -> Rows:
+    """Writes ``bestsellers``, ``low_prices`` and ``silent_churners`` for the weeks, together."""
+    return _write(warehouse, shop, weeks, BESTSELLERS, LOW_PRICES, SILENT_CHURNERS)
+
+
+def write_new_silent_churners(warehouse: Warehouse, shop: Shop, weeks: Sequence[date]) -> Rows:
+    """Writes ``new_silent_churners`` for the weeks.
+
+    Raises:
+        MissingWeekError: If the week before has no snapshot: an empty yesterday would turn every silent
+            customer into a new one.
+    """
+    with warehouse.transaction() as session:
+        _require_week_before(session, shop, weeks)
+        return session.replace_weeks(
+            NEW_SILENT_CHURNERS, weeks, sql_of(NEW_SILENT_CHURNERS), parameters(shop)
+        )
+
+
+def _require_week_before(session: Session, shop: Shop, weeks: Sequence[date]) -> None:
+    have = session.snapshot_weeks(SILENT_CHURNERS.name)
+    needed = {week - WEEK for week in weeks if week != shop.shop.first_week}
+    missing = sorted(needed - have)
+    if missing:
+        span = f"{missing[0]}..{missing[-1]}"
+        raise MissingWeekError(
+            f"silent_churners has no snapshot of week {missing[0]}, which {missing[0] + WEEK} is compared "
+            f"with. Make it first: rfm run --home {shop.home} --weeks {span} (or backfill history_job for "
+            f"{span} in the Dagster UI), then run this week again."
+        )
+
+
+def _write(warehouse: Warehouse, shop: Shop, weeks: Sequence[date], *tables: Table) -> Rows:
+    """Writes tables that belong together in one transaction; returns the rows of the last."""
+    rows: Rows = {}
+    with warehouse.transaction() as session:
+        for table in tables:
+            rows = session.replace_weeks(table, weeks, sql_of(table), parameters(shop))
+    return rows

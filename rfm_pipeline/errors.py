@@ -1,0 +1,37 @@
+"""The errors a user can do something about.
+
+Every message says what happened, in which file, row or week, and what to do next, and never holds a
+customer's data. Errors that are bugs stay ordinary Python exceptions.
+"""
+
+
+class RfmError(Exception):
+    """Something the user can mend: the message is the whole story, no traceback is needed."""
+
+
+class ShopFileError(RfmError):
+    """``shop.yaml`` is missing, unreadable, or says something that can't be."""
+
+
+class OrderFileError(RfmError):
+    """An order export can't be read at all: wrong preset, wrong encoding, broken file."""
+
+
+class CoverageError(RfmError):
+    """The orders don't reach the week that is to be diagnosed."""
+
+
+class MissingWeekError(RfmError):
+    """A week builds on the week before, and that one has no snapshot."""
+
+
+class ValidationError(RfmError):
+    """Rows break the contract of their table; nothing of them was kept."""
+
+
+class WarehouseBusyError(RfmError):
+    """Another process holds the warehouse."""
+
+
+class SuppressionError(RfmError):
+    """Who opted out can't be told, so nobody may be contacted."""

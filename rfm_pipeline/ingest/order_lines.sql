@@ -1,0 +1,77 @@
+-- order_lines: one row is a line of the current truth.
+-- Of every touched order, the lines of the latest batch that holds it replace all earlier ones. All lines of
+-- an order share the order's time, the earliest of its lines, so an order lies in one week.
+with
+
+touched as (
+
+    select distinct order_id from touched_orders
+
+),
+
+latest_batches as (
+
+    select order_id, max(batch_id) as batch_id, max(batch_id) <> min(batch_id) as is_corrected
+    from raw_orders
+    where order_id in (select order_id from touched)
+    group by order_id
+
+),
+
+lines as (
+
+    select r.*
+    from raw_orders r
+    join latest_batches b on b.order_id = r.order_id and b.batch_id = r.batch_id
+
+),
+
+order_times as (
+
+    select order_id, min(ordered_at) as order_at
+    from lines
+    group by order_id
+
+),
+
+timed as (
+
+    select
+        l.* exclude (sku),
+        -- SKUs are compared trimmed and in upper case
+        upper(trim(l.sku)) as sku,
+        t.order_at,
+        case
+            when l.line_type = 'sale' and l.refunded_amount > 0 then coalesce(l.refunded_at, t.order_at)
+        end as refund_at,
+    from lines l
+    join order_times t on t.order_id = l.order_id
+
+)
+
+select
+    order_id,
+    line_no,
+    customer_id,
+    ordered_at,
+    line_type,
+    sku,
+    product_name,
+    quantity,
+    unit_price,
+    list_price,
+    amount,
+    refunded_amount,
+    refunded_at,
+    is_clearance,
+    order_at,
+    cast(date_trunc('week', order_at) as date) as week,
+    refund_at,
+    cast(date_trunc('week', refund_at) as date) as refund_week,
+    coalesce(
+        line_type = 'sale' and amount > 0 and sku <> '' and not regexp_matches(sku, $not_product_pattern),
+        false
+    ) as is_product,
+    batch_id,
+    row_no,
+from timed

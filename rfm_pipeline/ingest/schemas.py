@@ -1,0 +1,93 @@
+"""The contract of what leaves the ingest stage: ``raw_orders``, its two side tables, and ``order_lines``."""
+
+import pandera.polars as pa
+import polars as pl
+
+from rfm_pipeline.warehouse.columns import MONEY, QUANTITY, TIME, at_least, column, one_of
+from rfm_pipeline.warehouse.schema import Table
+
+_LINE_COLUMNS = {
+    "order_id": column(pl.String, "the order, as the shop's system names it"),
+    "line_no": column(pl.Int64, "the line's number; the row's number in its file where the export has none"),
+    "customer_id": column(pl.String, "who bought; null for a guest", nullable=True),
+    "ordered_at": column(TIME, "when the line was ordered, shop-local"),
+    "line_type": column(pl.String, "sale or return", one_of(["sale", "return"])),
+    "sku": column(pl.String, "the article", nullable=True),
+    "product_name": column(pl.String, "what the article is called", nullable=True),
+    "quantity": column(QUANTITY, "pieces; negative on returns in most exports"),
+    "unit_price": column(MONEY, "price of one piece as sold", at_least(0)),
+    "list_price": column(MONEY, "price of one piece before any reduction", at_least(0), nullable=True),
+    "amount": column(MONEY, "money paid, or given back on a return; never negative", at_least(0)),
+    "refunded_amount": column(MONEY, "linked refund of this line", at_least(0)),
+    "refunded_at": column(TIME, "when the linked refund was paid, if known", nullable=True),
+    "is_clearance": column(pl.Boolean, "whether the export calls it clearance", nullable=True),
+}
+_ORIGIN = {
+    "batch_id": column(pl.Int64, "the load that brought the line; higher is later", at_least(1)),
+    "row_no": column(pl.Int64, "row in its file, 1 is the first below the header", at_least(1)),
+}
+
+RAW_ORDERS = Table(
+    name="raw_orders",
+    schema=pa.DataFrameSchema({**_ORIGIN, **_LINE_COLUMNS}, strict=True),
+    key=("batch_id", "row_no"),
+    weekly=False,
+)
+
+ORDER_BATCHES = Table(
+    name="order_batches",
+    schema=pa.DataFrameSchema(
+        {
+            "batch_id": column(pl.Int64, "the load; higher is later", at_least(1)),
+            "file_name": column(pl.String, "the export, below orders/"),
+            "content_hash": column(pl.String, "SHA-256 of the file: an unchanged file is not read again"),
+            "preset": column(pl.String, "how its columns were read"),
+            "rows_read": column(pl.Int64, "rows below the header", at_least(0)),
+            "rows_accepted": column(pl.Int64, "rows kept as order lines", at_least(0)),
+            "rows_unpaid": column(pl.Int64, "rows of orders never paid", at_least(0)),
+            "rows_rejected": column(pl.Int64, "rows that can't be read", at_least(0)),
+            "rows_identical": column(pl.Int64, "rows equal to another of the file; kept", at_least(0)),
+            "orders": column(pl.Int64, "different orders among the accepted rows", at_least(0)),
+            "first_ordered_at": column(TIME, "earliest accepted row", nullable=True),
+            "last_ordered_at": column(TIME, "latest accepted row", nullable=True),
+        },
+        strict=True,
+    ),
+    key=("batch_id",),
+    weekly=False,
+)
+
+REJECTED_ROWS = Table(
+    name="rejected_rows",
+    schema=pa.DataFrameSchema(
+        {
+            **_ORIGIN,
+            "file_name": column(pl.String, "the export, below orders/"),
+            "reason": column(pl.String, "what is wrong with the row"),
+            "row_text": column(pl.String, "the row as it stood in the file"),
+        },
+        strict=True,
+    ),
+    key=("batch_id", "row_no"),
+    weekly=False,
+)
+
+ORDER_LINES = Table(
+    name="order_lines",
+    schema=pa.DataFrameSchema(
+        {
+            **_LINE_COLUMNS,
+            "order_at": column(TIME, "the order's time: the earliest of its lines"),
+            "week": column(pl.Date, "the Monday of the order's week"),
+            "refund_at": column(
+                TIME, "when the linked refund counts: its own time, else the order's", nullable=True
+            ),
+            "refund_week": column(pl.Date, "the Monday of the refund's week", nullable=True),
+            "is_product": column(pl.Boolean, "a sale of a real product, not postage or fees"),
+            **_ORIGIN,
+        },
+        strict=True,
+    ),
+    key=("batch_id", "row_no"),
+    weekly=False,
+)

@@ -1,0 +1,362 @@
+"""``shop.yaml`` as a typed model: every decision that is the shop's own, with its default and why.
+
+Belongs here: reading and checking the settings. Doesn't belong here: what the settings mean for a table
+(that is the stage's SQL) and anything about Dagster.
+"""
+
+import difflib
+import os
+import re
+from datetime import date
+from decimal import Decimal
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from rfm_pipeline.errors import ShopFileError
+
+CHURN_CLASSES = ("A", "B", "C")
+
+
+class Section(BaseModel):
+    """A section of ``shop.yaml``: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _monday(day: date) -> date:
+    if day.weekday() != 0:
+        raise ValueError(f"{day} is a {day:%A}; a week is named by its Monday")
+    return day
+
+
+Monday = Annotated[date, Field(description="a Monday")]
+
+
+class ShopSection(Section):
+    """Who the shop is and which weeks are looked at."""
+
+    name: str = Field(min_length=1)
+    timezone: str = "Asia/Shanghai"
+    currency: str = "CNY"
+    first_week: Monday
+    last_week: Monday | None = None
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(
+                f"{value!r} is no IANA time zone; write one such as Asia/Shanghai or Europe/London"
+            ) from None
+        return value
+
+    @field_validator("first_week", "last_week")
+    @classmethod
+    def _is_monday(cls, value: date | None) -> date | None:
+        return None if value is None else _monday(value)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "ShopSection":
+        if self.last_week is not None and self.last_week < self.first_week:
+            raise ValueError(f"last_week {self.last_week} lies before first_week {self.first_week}")
+        return self
+
+
+class OrdersSection(Section):
+    """Where the orders come from and how their columns are read."""
+
+    kind: Literal["files"] = "files"
+    preset: str = "standard"
+    not_products: tuple[str, ...] = ()
+
+
+class WarehouseSection(Section):
+    """Where the derived tables live and how much of the machine they may use."""
+
+    engine: Literal["duckdb"] = "duckdb"
+    memory_limit: str = Field(default="4GB", pattern=r"^\d+(\.\d+)?\s*([KMGT]i?B|%)$")
+    threads: int | None = Field(default=None, ge=1)
+    lock_wait_seconds: float = Field(default=60, ge=0)
+
+
+class Threshold(Section):
+    """High M begins at a fixed amount, or at a quantile of the week's customers: exactly one of the two."""
+
+    amount: Decimal | None = None
+    quantile: Decimal | None = Field(default=None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Threshold":
+        if (self.amount is None) == (self.quantile is None):
+            raise ValueError("write either {amount: 2000} or {quantile: 0.75}")
+        return self
+
+
+def _amount_or_quantile(value: Any) -> Any:
+    """Lets ``monetary_high: 2000`` stand for ``{amount: 2000}``."""
+    return {"amount": value} if isinstance(value, int | float | str | Decimal) else value
+
+
+class BestsellerRules(Section):
+    """What makes a bestseller."""
+
+    top: int = Field(default=20, ge=1)
+
+
+class RulesSection(Section):
+    """The thresholds of the diagnosis. Those in force are stored with every week."""
+
+    frequency_high: int = Field(default=3, ge=1)
+    monetary_high: Annotated[Threshold, BeforeValidator(_amount_or_quantile)] = Threshold(
+        quantile=Decimal("0.75")
+    )
+    dormant_after_days: int = Field(default=90, ge=1)
+    lapsing_after_days: int = Field(default=60, ge=1)
+    bestsellers: BestsellerRules = BestsellerRules()
+    product_window_days: int = Field(default=365, ge=7)
+    low_price_quantile: Decimal = Field(default=Decimal("0.25"), ge=0, le=1)
+    clearance_share: Decimal = Field(default=Decimal("0.5"), gt=0, le=1)
+    max_order_gap_days: int = Field(default=3, ge=0)
+
+
+class Words(Section):
+    """The words for one class, a Jinja template a channel."""
+
+    sms: str
+    email_subject: str
+    email_body: str
+    wecom: str
+
+
+@cache
+def default_words_text() -> str:
+    """The shipped words, as the YAML text that ``rfm init`` writes into a new ``shop.yaml``."""
+    return resources.files("rfm_pipeline").joinpath("default_words.yaml").read_text("utf-8")
+
+
+def _default_words() -> dict[str, Words]:
+    return {key: Words(**words) for key, words in yaml.safe_load(default_words_text()).items()}
+
+
+def _one_per_class(value: dict[str, Any]) -> dict[str, Any]:
+    if set(value) != set(CHURN_CLASSES):
+        raise ValueError("write one entry for each of A, B and C")
+    return value
+
+
+class RecallSection(Section):
+    """Who is recalled, with which offer, and how much may happen in one week."""
+
+    weekly_capacity: int = Field(default=500, ge=0)
+    holdout_share: Decimal = Field(default=Decimal("0.1"), ge=0, lt=1)
+    cooldown_days: int = Field(default=60, ge=0)
+    campaign_days: int = Field(default=30, ge=1)
+    max_changes: int = Field(default=1000, ge=0)
+    allow_past_weeks: bool = False
+    sink: Literal["local"] = "local"
+    offers: Annotated[dict[str, str], BeforeValidator(_one_per_class)] = {
+        "A": "100元专属礼券+新品优先选购权",
+        "B": "会员专享特惠场，折上再9折",
+        "C": "回访礼",
+    }
+    tags: Annotated[dict[str, str], BeforeValidator(_one_per_class)] = {
+        "A": "静默召回-A类爆款客",
+        "B": "静默召回-B类特惠客",
+        "C": "静默召回-C类待唤醒",
+    }
+    words: Annotated[dict[str, Words], BeforeValidator(_one_per_class)] = Field(
+        default_factory=_default_words
+    )
+
+
+class WecomSection(Section):
+    """The WeCom connection. Off by default: the local sink writes the tags to files instead."""
+
+    enabled: Literal[False] = False
+
+
+class ReviewSection(Section):
+    """How long a customer has to answer, counted from the list's as_of."""
+
+    response_days: int = Field(default=30, ge=1)
+
+
+class ShopFile(Section):
+    """The whole of ``shop.yaml``."""
+
+    shop: ShopSection
+    orders: OrdersSection = OrdersSection()
+    warehouse: WarehouseSection = WarehouseSection()
+    rules: RulesSection = RulesSection()
+    recall: RecallSection = RecallSection()
+    wecom: WecomSection = WecomSection()
+    review: ReviewSection = ReviewSection()
+
+
+class Shop(ShopFile):
+    """A shop's settings together with its home folder.
+
+    Attributes:
+        home: The folder that holds ``shop.yaml``, ``orders/`` and everything the program makes.
+    """
+
+    home: Path
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The shop's time zone: every timestamp in the warehouse is local to it."""
+        return ZoneInfo(self.shop.timezone)
+
+    @property
+    def orders_dir(self) -> Path:
+        """The landing folder of order exports."""
+        return self.home / "orders"
+
+    @property
+    def suppression_dir(self) -> Path:
+        """Who opted out, as CSV files; optional."""
+        return self.home / "suppression"
+
+    @property
+    def contacts_dir(self) -> Path:
+        """How customers can be reached, as CSV files; optional."""
+        return self.home / "contacts"
+
+    @property
+    def warehouse_path(self) -> Path:
+        """The DuckDB file: derived from the orders, may be deleted at any time."""
+        return self.home / "warehouse.duckdb"
+
+    @property
+    def ledger_url(self) -> str:
+        """Where the ledger lives, as an SQLAlchemy URL."""
+        return f"sqlite:///{self.home / 'ledger.sqlite'}"
+
+    @property
+    def out_dir(self) -> Path:
+        """What people open: tags, work lists, reports."""
+        return self.home / "out"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's own storage for this shop, so that command-line runs show in the UI."""
+        return self.home / ".dagster"
+
+
+def home_from_environment() -> Path:
+    """``RFM_HOME`` if set, else ``data`` below the current folder."""
+    return Path(os.environ.get("RFM_HOME", "data")).expanduser().resolve()
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """A YAML loader for which a key that stands twice is an error instead of a silent overwrite."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=deep)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _line_of(text: str, path: tuple[int | str, ...]) -> int | None:
+    """The 1-based line on which a key of the YAML text stands, or None if it isn't written there."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    line = None
+    for part in path:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        for key_node, value_node in node.value:
+            if key_node.value == str(part):
+                line, node = key_node.start_mark.line + 1, value_node
+                break
+        else:
+            break
+    return line
+
+
+def _known_keys(path: tuple[int | str, ...]) -> list[str]:
+    """The keys that are allowed beside the last part of ``path``."""
+    model: Any = ShopFile
+    for part in path[:-1]:
+        field = model.model_fields.get(str(part)) if hasattr(model, "model_fields") else None
+        if field is None:
+            # recall.words.A.sms: the mapping's values are the model
+            model = Words if "words" in path else None
+            break
+        model = field.annotation
+    return list(getattr(model, "model_fields", {}))
+
+
+def _explain(error: ValidationError, text: str, path: Path) -> str:
+    """One line a problem: where it stands, what is wrong, what was expected."""
+    lines = []
+    for problem in error.errors():
+        place = tuple(part for part in problem["loc"] if not str(part).startswith("function-"))
+        name = ".".join(str(part) for part in place)
+        line = _line_of(text, place)
+        where = f"{path}, line {line}" if line else str(path)
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(place)
+            near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+            lines.append(f"{where}: unknown key {name!r}; {hint}")
+        elif problem["type"] == "missing":
+            lines.append(f"{where}: {name!r} is missing")
+        else:
+            message = re.sub(r"^Value error, ", "", problem["msg"])
+            lines.append(f"{where}: {name}: {message}")
+    return "\n".join(lines)
+
+
+def load_shop(home: Path) -> Shop:
+    """Reads and checks ``shop.yaml``.
+
+    Args:
+        home: The shop's folder.
+
+    Raises:
+        ShopFileError: If the file is missing, no YAML, or says something that can't be; the message
+            names file, line, key and what was expected.
+    """
+    home = Path(home).expanduser().resolve()
+    path = home / "shop.yaml"
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise ShopFileError(
+            f"{path} is missing. Make a home with `rfm init {home}`, or name another with --home or RFM_HOME."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ShopFileError(f"{path} can't be read as UTF-8 text: {error}") from None
+    try:
+        content = yaml.load(text, Loader=_UniqueKeyLoader)
+    except yaml.YAMLError as error:
+        raise ShopFileError(f"{path} is no valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ShopFileError(f"{path} must hold sections such as `shop:` and `orders:`")
+    try:
+        settings = ShopFile.model_validate(content)
+    except ValidationError as error:
+        raise ShopFileError(_explain(error, text, path)) from None
+    return Shop(home=home, **{name: getattr(settings, name) for name in ShopFile.model_fields})

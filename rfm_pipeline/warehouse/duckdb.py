@@ -1,0 +1,305 @@
+"""The DuckDB warehouse: one file, one writer, every write one transaction.
+
+Belongs here: connecting (late, briefly, with a bounded wait for another process), replacing a table or
+its weeks so that a reader sees the old rows or the new ones, and reading. What the tables mean is the
+stages' business.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from rfm_pipeline.errors import RfmError, WarehouseBusyError
+from rfm_pipeline.warehouse.schema import Table, validate
+from rfm_pipeline.warehouse.sql import used_parameters
+from rfm_pipeline.weeks import as_of, name_range
+
+BATCH_ROWS = 1_000_000
+_SNAPSHOTS = """
+create table if not exists snapshots (
+    table_name varchar not null, week date not null, row_count bigint not null, inputs_version bigint not null
+)
+"""
+_INPUT_CHANGES = """
+create table if not exists input_changes (version bigint not null, week date not null)
+"""
+_LOCKED = re.compile(r"Conflicting lock is held in .*?\(PID (\d+)\)", re.DOTALL)
+
+
+class Session:
+    """An open transaction on the warehouse; all that is done through it becomes visible at once."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+
+    def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
+        """Runs one statement with the parameters it names."""
+        return self.connection.execute(sql, used_parameters(sql, dict(params or {})))
+
+    def read(self, sql: str, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        """The rows of a query."""
+        frame = self._relation(sql, params).pl()
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+    def _relation(self, sql: str, params: Mapping[str, Any] | None) -> duckdb.DuckDBPyRelation:
+        return self.connection.sql(sql, params=used_parameters(sql, dict(params or {})) or None)
+
+    def value(self, sql: str, params: Mapping[str, Any] | None = None) -> Any:
+        """The first column of the first row, None if there is none."""
+        row = self.execute(sql, params).fetchone()
+        return None if row is None else row[0]
+
+    @contextmanager
+    def frames(self, **frames: pl.DataFrame) -> Iterator[None]:
+        """Lets SQL read Polars frames under the given names."""
+        for name, frame in frames.items():
+            self.connection.register(name, frame.to_arrow())
+        try:
+            yield
+        finally:
+            for name in frames:
+                self.connection.unregister(name)
+
+    def create(self, table: Table) -> None:
+        """Makes the table from its schema if it isn't there.
+
+        Raises:
+            RfmError: If it is there with other columns, from an older version of the program.
+        """
+        self.connection.execute(table.ddl)
+        found = dict(
+            self.connection.execute(
+                "select column_name, data_type from information_schema.columns "
+                "where table_name = ? and table_catalog = current_database() order by ordinal_position",
+                [table.name],
+            ).fetchall()
+        )
+        if found != table.column_types:
+            raise RfmError(
+                f"the warehouse's table {table.name} has other columns than this version of rfm expects. "
+                "The warehouse is derived from the orders: delete warehouse.duckdb and run again."
+            )
+
+    def target(self, weeks: Sequence[date]) -> None:
+        """Fills ``target_weeks(week, as_of)``, the weeks that a statement is asked for."""
+        frame = pl.DataFrame(
+            {"week": list(weeks), "as_of": [as_of(week) for week in weeks]},
+            schema={"week": pl.Date, "as_of": pl.Date},
+        )
+        with self.frames(target_frame=frame):
+            self.connection.execute(
+                "create or replace temp table target_weeks as select week, as_of from target_frame"
+            )
+
+    def replace_weeks(
+        self,
+        table: Table,
+        weeks: Sequence[date],
+        sql: str,
+        params: Mapping[str, Any] | None = None,
+    ) -> dict[date, int]:
+        """Replaces the rows of the given weeks by those of a query, and checks them.
+
+        Args:
+            table: The table to write; made if it isn't there.
+            weeks: The weeks asked for; the query finds them in ``target_weeks(week, as_of)``.
+            sql: A SELECT that yields the table's columns, in any order.
+            params: Values for the query's ``$names``.
+
+        Returns:
+            The number of rows of every week asked for, 0 included.
+
+        Raises:
+            ValidationError: If a row breaks the schema; the caller's transaction must then end.
+        """
+        self.create(table)
+        self.target(weeks)
+        self.connection.execute(f'delete from "{table.name}" where week in (select week from target_weeks)')
+        self.execute(f'insert into "{table.name}" by name {sql}', params)
+        mine = f'select * from "{table.name}" where week in (select week from target_weeks)'
+        validate(table, self.batches(mine), f"{table.name}, week {name_range(weeks)}")
+        return self._note_snapshot(table)
+
+    def _note_snapshot(self, table: Table) -> dict[date, int]:
+        """Records that the target weeks of a table are made, from which state of the inputs, and counts them."""
+        self.execute(_SNAPSHOTS)
+        name = {"table_name": table.name, "version": self.inputs_version()}
+        self.execute(
+            "delete from snapshots where table_name = $table_name "
+            "and week in (select week from target_weeks)",
+            name,
+        )
+        self.execute(
+            f"""
+            insert into snapshots by name
+            select
+                $table_name as table_name, t.week, count(s.week) as row_count,
+                $version::bigint as inputs_version
+            from target_weeks t left join "{table.name}" s on s.week = t.week
+            group by t.week
+            """,
+            name,
+        )
+        counted = self.execute(
+            "select s.week, s.row_count from snapshots s join target_weeks t on t.week = s.week "
+            "where s.table_name = $table_name order by s.week",
+            name,
+        )
+        return dict(counted.fetchall())
+
+    def inputs_version(self) -> int:
+        """A number that grows with every change of what the weekly tables are made from."""
+        if not self.has("input_changes"):
+            return 0
+        return int(self.value("select coalesce(max(version), 0) from input_changes"))
+
+    def note_input_changes(self, weeks_sql: str) -> None:
+        """Records the weeks (the query's ``week`` column) in which the weekly tables' inputs changed."""
+        self.execute(_INPUT_CHANGES)
+        version = self.inputs_version() + 1
+        self.execute(
+            f"insert into input_changes by name "
+            f"select distinct $version::bigint as version, week from ({weeks_sql}) where week is not null",
+            {"version": version},
+        )
+
+    def stale_weeks(self, table: str) -> set[date]:
+        """The snapshots of a table made before a change of the orders of that week or an earlier one."""
+        if not (self.has("snapshots") and self.has("input_changes")):
+            return set()
+        rows = self.execute(
+            """
+            select s.week
+            from snapshots s
+            where s.table_name = $name and exists (
+                select 1 from input_changes c
+                where c.version > s.inputs_version and c.week <= s.week
+            )
+            """,
+            {"name": table},
+        )
+        return {week for (week,) in rows.fetchall()}
+
+    def replace(self, table: Table, sql: str, params: Mapping[str, Any] | None = None) -> int:
+        """Replaces all rows of a table by those of a query, and checks them.
+
+        Returns:
+            The number of rows.
+        """
+        self.create(table)
+        self.connection.execute(f'delete from "{table.name}"')
+        self.execute(f'insert into "{table.name}" by name {sql}', params)
+        return validate(table, self.batches(f'select * from "{table.name}"'), table.name)
+
+    def batches(self, sql: str, params: Mapping[str, Any] | None = None) -> Iterator[pl.DataFrame]:
+        """The rows of a query in frames of bounded size."""
+        for batch in self._relation(sql, params).to_arrow_reader(BATCH_ROWS):
+            frame = pl.from_arrow(batch)
+            assert isinstance(frame, pl.DataFrame)
+            yield frame
+
+    def has(self, table: str) -> bool:
+        """Whether a table exists."""
+        return bool(
+            self.value(
+                "select count(*) from information_schema.tables where table_name = $name "
+                "and table_catalog = current_database()",
+                {"name": table},
+            )
+        )
+
+    def snapshot_weeks(self, table: str) -> set[date]:
+        """The weeks that a weekly table holds, weeks without a row included."""
+        if not self.has("snapshots"):
+            return set()
+        rows = self.execute("select week from snapshots where table_name = $name", {"name": table})
+        return {week for (week,) in rows.fetchall()}
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """One shop's DuckDB file.
+
+    Attributes:
+        path: The file; made on first use.
+        memory_limit: What DuckDB may hold in memory before it spills beside the file.
+        threads: Worker threads, None for all cores.
+        lock_wait_seconds: How long to wait while another process holds the file.
+    """
+
+    path: Path
+    memory_limit: str = "4GB"
+    threads: int | None = None
+    lock_wait_seconds: float = 60
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        config: dict[str, Any] = {
+            "memory_limit": self.memory_limit,
+            "preserve_insertion_order": False,
+        }
+        if self.threads is not None:
+            config["threads"] = self.threads
+        deadline = time.monotonic() + self.lock_wait_seconds
+        pause = 0.05
+        while True:
+            try:
+                return duckdb.connect(str(self.path), config=config)
+            except duckdb.IOException as error:
+                locked = _LOCKED.search(str(error))
+                if locked is None:
+                    raise
+                if time.monotonic() >= deadline:
+                    raise WarehouseBusyError(
+                        f"{self.path} is in use by process {locked[1]} since more than "
+                        f"{self.lock_wait_seconds:g} s. Wait for that run to end, or stop it, then run again."
+                    ) from None
+                self.sleep(pause)
+                pause = min(pause * 2, 1.0)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A transaction: committed at the end of the block, rolled back on any exception."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = self._connect()
+        try:
+            connection.execute("set enable_progress_bar = false")
+            connection.execute("begin")
+            yield Session(connection)
+            connection.execute("commit")
+        finally:
+            # closing without a commit rolls back
+            connection.close()
+
+    def replace_weeks(
+        self, table: Table, weeks: Sequence[date], sql: str, params: Mapping[str, Any] | None = None
+    ) -> dict[date, int]:
+        """:meth:`Session.replace_weeks` in a transaction of its own."""
+        with self.transaction() as session:
+            return session.replace_weeks(table, weeks, sql, params)
+
+    def replace(self, table: Table, sql: str, params: Mapping[str, Any] | None = None) -> int:
+        """:meth:`Session.replace` in a transaction of its own."""
+        with self.transaction() as session:
+            return session.replace(table, sql, params)
+
+    def read(self, sql: str, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        """The rows of a query."""
+        with self.transaction() as session:
+            return session.read(sql, params)
+
+    def snapshot_weeks(self, table: str) -> set[date]:
+        """The weeks that a weekly table holds, weeks without a row included."""
+        if not self.path.exists():
+            return set()
+        with self.transaction() as session:
+            return session.snapshot_weeks(table)

@@ -1,0 +1,94 @@
+"""A pandera schema as the one place where a table's columns are written: its DDL, its check, its docs."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandera.polars as pa
+import polars as pl
+from pandera.errors import SchemaErrors
+
+from rfm_pipeline.errors import ValidationError
+
+_DUCKDB_TYPES: dict[Any, str] = {
+    pl.String: "VARCHAR",
+    pl.Boolean: "BOOLEAN",
+    pl.Int32: "INTEGER",
+    pl.Int64: "BIGINT",
+    pl.Float64: "DOUBLE",
+    pl.Date: "DATE",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the warehouse.
+
+    Attributes:
+        name: The table's name, which is the asset's name too.
+        schema: Its columns: types, nullability, value checks, descriptions.
+        key: The columns that name a row.
+        weekly: Whether it has a ``week`` and is replaced week by week.
+    """
+
+    name: str
+    schema: pa.DataFrameSchema
+    key: tuple[str, ...]
+    weekly: bool = True
+
+    @property
+    def ddl(self) -> str:
+        """The statement that makes the table if it isn't there."""
+        columns = ", ".join(
+            f'"{name}" {duckdb_type(column.dtype.type)}{"" if column.nullable else " NOT NULL"}'
+            for name, column in self.schema.columns.items()
+        )
+        return f'create table if not exists "{self.name}" ({columns})'
+
+    @property
+    def column_types(self) -> dict[str, str]:
+        """DuckDB's type of every column, in order."""
+        return {name: duckdb_type(c.dtype.type) for name, c in self.schema.columns.items()}
+
+
+def duckdb_type(dtype: Any) -> str:
+    """DuckDB's name for a Polars type."""
+    if isinstance(dtype, pl.Decimal):
+        return f"DECIMAL({dtype.precision},{dtype.scale})"
+    if isinstance(dtype, pl.Datetime):
+        return "TIMESTAMP"
+    return _DUCKDB_TYPES[dtype.base_type()]
+
+
+def validate(table: Table, batches: Iterable[pl.DataFrame], what: str) -> int:
+    """Checks rows against the table's schema, batch by batch.
+
+    Args:
+        table: The contract.
+        batches: The rows, in any number of frames.
+        what: What is being checked, for the message (table and week).
+
+    Returns:
+        The number of rows checked.
+
+    Raises:
+        ValidationError: With counts per column and check. Never with a value: the failing values are
+            customers' data, and pandera's own error quotes them.
+    """
+    failures: Counter[tuple[str, str]] = Counter()
+    rows = 0
+    for batch in batches:
+        rows += batch.height
+        try:
+            table.schema.validate(batch, lazy=True)
+        except SchemaErrors as error:
+            cases = error.failure_cases
+            for column, check in cases.select("column", "check").iter_rows():
+                failures[(str(column), str(check))] += 1
+    if failures:
+        parts = "; ".join(f"{column}: {check} ({n} rows)" for (column, check), n in failures.most_common())
+        raise ValidationError(
+            f"{what}: {sum(failures.values())} failures in {rows} rows, nothing was written: {parts}"
+        )
+    return rows
