@@ -72,6 +72,8 @@ def make_home(home: Path, shop_file: str) -> Shop:
     if path.exists():
         raise ShopFileError(f"{path} exists already; edit it, or choose another folder.")
     (home / "orders").mkdir(parents=True, exist_ok=True)
-    (home / ".gitignore").write_text(GIT_IGNORE, "utf-8")
+    ignore = home / ".gitignore"
+    own = ignore.read_text("utf-8").rstrip("\n") + "\n\n" if ignore.exists() else ""
+    ignore.write_text(own + GIT_IGNORE, "utf-8")
     path.write_text(shop_file, "utf-8")
     return load_shop(home)

@@ -7,6 +7,7 @@ Belongs here: reading and checking the settings. Doesn't belong here: what the s
 import difflib
 import os
 import re
+from collections.abc import Hashable
 from datetime import date
 from decimal import Decimal
 from functools import cache
@@ -271,6 +272,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=deep)
+            if not isinstance(key, Hashable):
+                continue  # YAML's own reader says what is wrong with it
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} stands twice", key_node.start_mark

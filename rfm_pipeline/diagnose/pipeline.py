@@ -22,7 +22,7 @@ from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Session, Warehouse
 from rfm_pipeline.warehouse.schema import Table, validate
 from rfm_pipeline.warehouse.sql import read_sql
-from rfm_pipeline.weeks import WEEK
+from rfm_pipeline.weeks import WEEK, shop_now
 
 Rows = dict[date, int]
 
@@ -97,9 +97,32 @@ def require_coverage(shop: Shop, newest_order_at: datetime | None, weeks: Sequen
     return max(gap, 0)
 
 
-def write_customer_rfm(warehouse: Warehouse, shop: Shop, weeks: Sequence[date]) -> Rows:
-    """Writes ``customer_rfm`` for the weeks; returns each week's number of rows."""
-    return warehouse.replace_weeks(CUSTOMER_RFM, weeks, sql_of(CUSTOMER_RFM), parameters(shop))
+def newest_order_at(session: Session, now: datetime) -> datetime | None:
+    """The time of the newest order, None without orders; orders dated in the future prove nothing."""
+    if not session.has("order_lines"):
+        return None
+    newest = session.value("select max(order_at) from order_lines where order_at <= $now", {"now": now})
+    assert newest is None or isinstance(newest, datetime)
+    return newest
+
+
+def write_customer_rfm(
+    warehouse: Warehouse, shop: Shop, weeks: Sequence[date], now: datetime | None = None
+) -> Rows:
+    """Writes ``customer_rfm`` for the weeks; returns each week's number of rows.
+
+    Args:
+        warehouse: Holds ``customer_activity``.
+        shop: The thresholds.
+        weeks: The weeks to write.
+        now: The moment on the shop's clock up to which orders count as coverage; the present by default.
+
+    Raises:
+        CoverageError: If the orders end before the newest of the weeks does.
+    """
+    with warehouse.transaction() as session:
+        require_coverage(shop, newest_order_at(session, now or shop_now(shop)), weeks)
+        return session.replace_weeks(CUSTOMER_RFM, weeks, sql_of(CUSTOMER_RFM), parameters(shop))
 
 
 def write_customer_segments(warehouse: Warehouse, shop: Shop, weeks: Sequence[date]) -> Rows:

@@ -8,7 +8,6 @@ orders, and notes the weeks in which something really changed for the stages tha
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ Progress = Callable[[str], None]
 
 _TOUCHED_ORDERS = "create table if not exists touched_orders (order_id varchar not null)"
 _TOUCHED_WEEKS = "create table if not exists touched_weeks (week date not null)"
+_FORMER = "(select batch_id from order_batches where file_name = $file_name)"
 _SETTINGS = "create table if not exists settings_used (name varchar not null, value varchar not null)"
 
 
@@ -100,7 +100,8 @@ def load_new_files(warehouse: Warehouse, shop: Shop, progress: Progress = lambda
             session.create(table)
         for statement in (_TOUCHED_ORDERS, _TOUCHED_WEEKS, _SETTINGS):
             session.execute(statement)
-        known = dict(session.execute("select content_hash, file_name from order_batches").fetchall())
+        _follow_names(session, landed)
+        known = {hash_ for (hash_,) in session.execute("select content_hash from order_batches").fetchall()}
     if not landed and not known:
         raise OrderFileError(
             f"{shop.orders_dir} holds no order export. Drop the shop's exports there "
@@ -119,12 +120,47 @@ def load_new_files(warehouse: Warehouse, shop: Shop, progress: Progress = lambda
     taken: set[str] = set()
     for number, (file, source) in enumerate(zip(fresh, sources, strict=True), start=1):
         if file.content_hash in taken:
+            with warehouse.transaction() as session:
+                _forget(session, _FORMER, {"file_name": file.name})
             report.unchanged += 1
             continue
         taken.add(file.content_hash)
         progress(f"reading {file.name} ({number} of {len(fresh)})")
         report.loaded.append(_load(warehouse, shop, file, source))
     return report
+
+
+def _follow_names(session: Session, landed: Sequence[Landing]) -> None:
+    """Keeps each batch under the name that its content bears now.
+
+    Without this, an export that is renamed to make room for a new one of its old name would lose its rows
+    to the new one; and one overwritten by a copy of another export would keep rows that no file holds.
+    """
+    hashes = {file.name: file.content_hash for file in landed}
+    names = {file.content_hash: file.name for file in reversed(landed)}
+    batches = session.execute("select batch_id, content_hash, file_name from order_batches").fetchall()
+    known = {content_hash for _, content_hash, _ in batches}
+    for batch_id, content_hash, name in batches:
+        if hashes.get(name) == content_hash:
+            continue
+        batch = {"batch_id": batch_id, "file_name": names.get(content_hash)}
+        if content_hash in names:
+            for table in (ORDER_BATCHES, REJECTED_ROWS):
+                session.execute(
+                    f"update {table.name} set file_name = $file_name where batch_id = $batch_id", batch
+                )
+        elif hashes.get(name) in known:
+            _forget(session, "($batch_id)", batch)
+
+
+def _forget(session: Session, batches: str, params: dict[str, Any]) -> None:
+    """Takes batches out of the warehouse; their orders are to be looked at again."""
+    session.execute(
+        f"insert into touched_orders select distinct order_id from raw_orders where batch_id in {batches}",
+        params,
+    )
+    for table in (RAW_ORDERS, REJECTED_ROWS, ORDER_BATCHES):
+        session.execute(f"delete from {table.name} where batch_id in {batches}", params)
 
 
 def _open_all(files: Sequence[Landing], preset: Preset) -> list[Source]:
@@ -162,13 +198,7 @@ def _insert(session: Session, file: Landing, preset: Preset, staged: Path) -> di
         "rejected": REJECTED,
     }
     params["batch_id"] = session.value("select coalesce(max(batch_id), 0) + 1 from order_batches")
-    former = "(select batch_id from order_batches where file_name = $file_name)"
-    session.execute(
-        f"insert into touched_orders select distinct order_id from raw_orders where batch_id in {former}",
-        params,
-    )
-    for table in (RAW_ORDERS, REJECTED_ROWS, ORDER_BATCHES):
-        session.execute(f"delete from {table.name} where batch_id in {former}", params)
+    _forget(session, _FORMER, params)
     _insert_lines(session, params)
     session.execute(_REJECTED_SQL, params)
     session.execute(_BATCH_SQL, params)
@@ -322,12 +352,3 @@ select distinct e.week
 from events e
 join differences d on d.order_id = e.order_id and e.week >= d.first_week
 """
-
-
-def newest_order_at(session: Session, now: datetime) -> datetime | None:
-    """The time of the newest order, None without orders; orders dated in the future prove nothing."""
-    if not session.has(ORDER_LINES.name):
-        return None
-    newest = session.value("select max(order_at) from order_lines where order_at <= $now", {"now": now})
-    assert newest is None or isinstance(newest, datetime)
-    return newest

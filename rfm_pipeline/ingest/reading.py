@@ -7,7 +7,9 @@ warehouse (``ingest.loading``).
 import csv
 import gzip
 import io
+import zlib
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +28,7 @@ _ROW = "row_no"
 _LINE_TYPES = {"sale": "sale", "return": "return"}
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+_FIRST_TIME = datetime(1000, 1, 1)  # %Y reads 24-01-31 as the year 24
 _OFFSET_FORMAT = "%Y-%m-%d %H:%M:%S%.f%#z"
 
 
@@ -76,7 +79,7 @@ def open_source(path: Path, preset: Preset) -> Source:
         header = _read_header(path)
     except UnicodeDecodeError:
         raise OrderFileError(f"{path}: the header is not UTF-8; export the file as UTF-8.") from None
-    except (OSError, EOFError, csv.Error, pl.exceptions.PolarsError) as error:
+    except (OSError, EOFError, zlib.error, csv.Error, pl.exceptions.PolarsError) as error:
         raise OrderFileError(
             f"{path}: can't be opened as {''.join(path.suffixes)} ({type(error).__name__}); "
             "is the file whole?"
@@ -85,18 +88,20 @@ def open_source(path: Path, preset: Preset) -> Source:
 
 
 def _scan_csv(path: Path, header: tuple[str, ...]) -> pl.LazyFrame:
-    """The rows as text. A further column catches rows that have more fields than the header."""
-    names = [f"{i}" for i in range(len(header))]
+    """The rows as text, columns named by position: a header may hold a name twice, or one of ours.
+
+    A further column catches rows that have more fields than the header.
+    """
     return pl.scan_csv(
         path,
         has_header=False,
         skip_rows=1,
-        schema=dict.fromkeys([*names, _OVERFLOW], pl.String),
+        schema=dict.fromkeys([*_positions(header), _OVERFLOW], pl.String),
         truncate_ragged_lines=True,
         missing_columns="insert",
         row_index_name=_ROW,
         row_index_offset=1,
-    ).rename(dict(zip(names, header, strict=True)))
+    )
 
 
 def _text_of(name: str, dtype: pl.DataType, zone: str) -> pl.Expr:
@@ -115,10 +120,17 @@ def _text_of(name: str, dtype: pl.DataType, zone: str) -> pl.Expr:
     return column.cast(pl.String)
 
 
+def _positions(header: tuple[str, ...]) -> list[str]:
+    return [f"{i}" for i in range(len(header))]
+
+
 def _scan_parquet(path: Path, zone: str) -> pl.LazyFrame:
     rows = pl.scan_parquet(path)
     return (
-        rows.select(_text_of(name, dtype, zone) for name, dtype in rows.collect_schema().items())
+        rows.select(
+            _text_of(name, dtype, zone).alias(f"{i}")
+            for i, (name, dtype) in enumerate(rows.collect_schema().items())
+        )
         .with_columns(pl.lit(None, pl.String).alias(_OVERFLOW))
         .with_row_index(_ROW, offset=1)
     )
@@ -133,7 +145,8 @@ def _parse_time(text: pl.Expr, zone: str) -> pl.Expr:
         .dt.convert_time_zone(zone)
         .dt.replace_time_zone(None)
     )
-    return pl.coalesce(*local, shifted)
+    parsed = pl.coalesce(*local, shifted)
+    return pl.when(parsed >= _FIRST_TIME).then(parsed)
 
 
 def typed_rows(source: Source, zone: str) -> pl.LazyFrame:
@@ -152,15 +165,15 @@ def typed_rows(source: Source, zone: str) -> pl.LazyFrame:
     else:
         rows = _scan_csv(source.path, source.header)
     raw = {
-        column: pl.col(source.mapping[column]).str.strip_chars()
+        column: pl.col(f"{source.header.index(source.mapping[column])}").str.strip_chars()
         if column in source.mapping
         else pl.lit(None, pl.String)
         for column in source.preset.columns | dict.fromkeys(_ALL_COLUMNS)
     }
     texts = [pl.when(text != "").then(text).otherwise(None).alias(f"_{name}") for name, text in raw.items()]
-    row_text = pl.concat_str(
-        [pl.col(name).fill_null("") for name in dict.fromkeys(source.header)], separator=","
-    )
+    fields = [pl.col(name).fill_null("") for name in _positions(source.header)]
+    more = pl.when(pl.col(_OVERFLOW).is_not_null()).then("," + pl.col(_OVERFLOW)).otherwise(pl.lit(""))
+    row_text = pl.concat_str(fields, separator=",") + more
     return (
         rows.select(_ROW, _OVERFLOW, *texts, row_text.alias("row_text"))
         .with_columns(_typed_columns(source.preset, zone))
@@ -314,6 +327,7 @@ def stage(source: Source, zone: str, folder: Path) -> Path:
             source = Source(unpacked, source.preset, source.header, source.mapping)
         typed_rows(source, zone).sink_parquet(target, compression="lz4", engine="streaming")
     except pl.exceptions.PolarsError as error:
+        target.unlink(missing_ok=True)
         cause = "it is not UTF-8" if "utf-8" in str(error) else "its rows can't be told apart"
         raise OrderFileError(
             f"{source.path}: can't be read: {cause}. Export the file again as UTF-8 CSV; "
@@ -332,7 +346,8 @@ def _unpack(path: Path, folder: Path) -> Path:
         with gzip.open(path, "rb") as packed, target.open("wb") as plain:
             while piece := packed.read(1 << 24):
                 plain.write(piece)
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
+        target.unlink(missing_ok=True)
         raise OrderFileError(
             f"{path}: the gzip file is damaged or cut off; nothing of it was loaded."
         ) from None

@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from rfm_pipeline.errors import RfmError, WarehouseBusyError
+from rfm_pipeline.errors import RfmError, ValidationError, WarehouseBusyError
 from rfm_pipeline.warehouse.schema import Table, validate
 from rfm_pipeline.warehouse.sql import used_parameters
 from rfm_pipeline.weeks import as_of, name_range
@@ -34,6 +34,18 @@ create table if not exists input_changes (version bigint not null, week date not
 _LOCKED = re.compile(r"Conflicting lock is held in .*?\(PID (\d+)\)", re.DOTALL)
 
 
+@contextmanager
+def _values_kept_private() -> Iterator[None]:
+    """Tells that a value was refused without telling the value: DuckDB's own errors quote it."""
+    try:
+        yield
+    except (duckdb.DataError, duckdb.IntegrityError) as error:
+        raise ValidationError(
+            f"a value can't be written to its column or reckoned with ({type(error).__name__}); "
+            "nothing was written."
+        ) from None
+
+
 class Session:
     """An open transaction on the warehouse; all that is done through it becomes visible at once."""
 
@@ -42,11 +54,13 @@ class Session:
 
     def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
         """Runs one statement with the parameters it names."""
-        return self.connection.execute(sql, used_parameters(sql, dict(params or {})))
+        with _values_kept_private():
+            return self.connection.execute(sql, used_parameters(sql, dict(params or {})))
 
     def read(self, sql: str, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
         """The rows of a query."""
-        frame = self._relation(sql, params).pl()
+        with _values_kept_private():
+            frame = self._relation(sql, params).pl()
         assert isinstance(frame, pl.DataFrame)
         return frame
 

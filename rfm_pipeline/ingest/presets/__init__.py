@@ -53,7 +53,7 @@ class Preset(BaseModel):
         """
         mapping: dict[str, str] = {}
         trimmed = [name.strip() for name in header]
-        missing = []
+        missing: list[tuple[str, ...]] = []
         for column, names in self.columns.items():
             found = [i for i, name in enumerate(trimmed) if name in names]
             if len(found) > 1:
@@ -63,12 +63,16 @@ class Preset(BaseModel):
             if found:
                 mapping[column] = header[found[0]]
             elif column in self.required:
-                missing.append(" or ".join(repr(name) for name in names))
+                missing.append(names)
         if missing:
-            near = difflib.get_close_matches(missing[0].strip("'"), trimmed, n=1)
+            free = [
+                name for name, given in zip(trimmed, header, strict=True) if given not in mapping.values()
+            ]
+            near = [match for name in missing[0] for match in difflib.get_close_matches(name, free, n=1)]
             hint = f" (is {near[0]!r} meant?)" if near else ""
+            lacks = ", ".join(" or ".join(repr(name) for name in names) for names in missing)
             raise OrderFileError(
-                f"{path}: the header lacks {', '.join(missing)}{hint}, which preset {self.name!r} needs; "
+                f"{path}: the header lacks {lacks}{hint}, which preset {self.name!r} needs; "
                 f"it has: {', '.join(trimmed)}. Is orders.preset in shop.yaml the right one? "
                 f"Known presets: {', '.join(preset_names())}."
             )

@@ -1,0 +1,71 @@
+"""The one page that shows everything Dagster loads."""
+
+import warnings
+from pathlib import Path
+
+import dagster as dg
+
+# preview and beta parts that this project uses on purpose, named one by one
+warnings.filterwarnings("ignore", message=r".*partitions_def on an AssetCheckSpec.*")
+warnings.filterwarnings("ignore", message=r"Parameter `backfill_policy` .*")
+
+from rfm_pipeline import automation  # noqa: E402 - the filters come first
+from rfm_pipeline.diagnose import assets as diagnose  # noqa: E402
+from rfm_pipeline.diagnose import checks as diagnose_checks  # noqa: E402
+from rfm_pipeline.ingest import assets as ingest  # noqa: E402
+from rfm_pipeline.ingest import checks as ingest_checks  # noqa: E402
+from rfm_pipeline.ledger import Ledger  # noqa: E402
+from rfm_pipeline.recall import assets as recall  # noqa: E402
+from rfm_pipeline.review import assets as review  # noqa: E402
+from rfm_pipeline.shop import Shop, home_from_environment, load_shop  # noqa: E402
+from rfm_pipeline.warehouse.duckdb import Warehouse  # noqa: E402
+
+EARLIER_CHECKS = [
+    *ingest_checks.RAW_ORDERS_CHECKS,
+    *ingest_checks.ORDER_LINES_CHECKS,
+    *diagnose_checks.CUSTOMER_ACTIVITY_CHECKS,
+    *diagnose_checks.CUSTOMER_RFM_CHECKS,
+    *diagnose_checks.CUSTOMER_SEGMENTS_CHECKS,
+    *diagnose_checks.SILENT_CHURNERS_CHECKS,
+    *diagnose_checks.NEW_SILENT_CHURNERS_CHECKS,
+]
+
+
+def warehouse_of(shop: Shop) -> Warehouse:
+    """The shop's warehouse with the limits of its settings."""
+    return Warehouse(
+        path=shop.warehouse_path,
+        memory_limit=shop.warehouse.memory_limit,
+        threads=shop.warehouse.threads,
+        lock_wait_seconds=shop.warehouse.lock_wait_seconds,
+    )
+
+
+def build_defs(home: Path) -> dg.Definitions:
+    """Everything Dagster loads for the shop in ``home``.
+
+    Raises:
+        ShopFileError: If the shop's settings can't be used.
+    """
+    shop = load_shop(home)
+    stages = (
+        ingest.build_assets(shop),
+        diagnose.build_assets(shop),
+        recall.build_assets(shop, EARLIER_CHECKS),
+        review.build_assets(shop),
+    )
+    jobs = automation.build_jobs(*stages)
+    return dg.Definitions(
+        assets=[asset for stage in stages for asset in stage],
+        jobs=jobs,
+        schedules=[automation.build_schedule(jobs[0])],
+        resources={"warehouse": warehouse_of(shop), "ledger": Ledger(shop.ledger_url)},
+        # multiprocess costs seconds a step, and DuckDB allows one writer anyway
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The shop that ``RFM_HOME`` names (``data`` if unset)."""
+    return build_defs(home_from_environment())

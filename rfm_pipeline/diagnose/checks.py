@@ -1,0 +1,201 @@
+"""What must hold for the diagnose stage's tables."""
+
+from rfm_pipeline.diagnose.schemas import (
+    CUSTOMER_ACTIVITY,
+    CUSTOMER_RFM,
+    CUSTOMER_SEGMENTS,
+    NEW_SILENT_CHURNERS,
+    SEGMENT_THRESHOLDS,
+    SILENT_CHURNERS,
+)
+from rfm_pipeline.warehouse.checks import TableCheck, unique_key
+
+_MINE = "week in (select week from target_weeks)"
+
+CUSTOMER_ACTIVITY_CHECKS = [
+    unique_key(CUSTOMER_ACTIVITY),
+    TableCheck(
+        table=CUSTOMER_ACTIVITY.name,
+        name="money_adds_up",
+        description="Sales and refunds add up to those of the order lines with a customer.",
+        sql="""
+            select
+                abs(
+                    (select coalesce(sum(sales - refunds), 0) from customer_activity)
+                    - (
+                        select coalesce(sum(
+                            case when line_type = 'sale' then amount - refunded_amount else -amount end
+                        ), 0)
+                        from order_lines where customer_id is not null
+                    )
+                ) as difference,
+                (select coalesce(sum(sales), 0) from customer_activity) as sales,
+                (select coalesce(sum(refunds), 0) from customer_activity) as refunds
+        """,
+    ),
+]
+
+CUSTOMER_RFM_CHECKS = [
+    unique_key(CUSTOMER_RFM),
+    TableCheck(
+        table=CUSTOMER_RFM.name,
+        name="orders_cover_the_week",
+        description="The newest order is at most rules.max_order_gap_days older than the week's last day.",
+        sql="""
+            select
+                greatest(
+                    0,
+                    coalesce((select max(as_of) from target_weeks) - 1
+                    - (select cast(max(order_at) as date) from order_lines where order_at <= $now), 9999)
+                    - $max_order_gap_days
+                ) as days_too_early,
+                (select max(order_at) from order_lines where order_at <= $now) as newest_order_at
+        """,
+    ),
+    TableCheck(
+        table=CUSTOMER_RFM.name,
+        name="money_adds_up",
+        description="M adds up to the activity of the customers, week by week.",
+        sql=f"""
+            with mine as (
+                select week, customer_id, monetary from customer_rfm where {_MINE}
+            ),
+            newest as (select max(week) as week from target_weeks),
+            known as (
+                select coalesce(sum(a.sales - a.refunds), 0) as monetary
+                from customer_activity a
+                where a.week <= (select week from newest)
+                    and exists (
+                        select 1 from mine m
+                        where m.customer_id = a.customer_id and m.week = (select week from newest)
+                    )
+            )
+            select
+                abs(
+                    (select coalesce(sum(monetary), 0) from mine where week = (select week from newest))
+                    - (select monetary from known)
+                ) as difference,
+                (select monetary from known) as monetary
+        """,
+    ),
+    TableCheck(
+        table=CUSTOMER_RFM.name,
+        name="customers_never_vanish",
+        description="No week has fewer customers than the week before it.",
+        sql="""
+            select count(*) filter (s.row_count < y.row_count) as weeks_that_shrank
+            from snapshots s
+            join target_weeks t on t.week = s.week
+            join snapshots y on y.table_name = s.table_name and y.week = s.week - 7
+            where s.table_name = 'customer_rfm'
+        """,
+        blocking=False,
+    ),
+    TableCheck(
+        table=CUSTOMER_RFM.name,
+        name="no_snapshot_is_stale",
+        description="No earlier week was made before a change of its orders; `rfm run` makes them again.",
+        sql="""
+            select count(*) as stale_weeks
+            from snapshots s
+            where s.table_name = 'customer_rfm' and exists (
+                select 1 from input_changes c where c.version > s.inputs_version and c.week <= s.week
+            )
+        """,
+        blocking=False,
+    ),
+]
+
+CUSTOMER_SEGMENTS_CHECKS = [
+    unique_key(CUSTOMER_SEGMENTS),
+    unique_key(SEGMENT_THRESHOLDS, beside=CUSTOMER_SEGMENTS),
+    TableCheck(
+        table=CUSTOMER_SEGMENTS.name,
+        name="every_customer_has_a_segment",
+        description="Every customer of customer_rfm is in exactly one segment, with the same R, F and M.",
+        sql=f"""
+            select count(*) as differing_customers
+            from (
+                select week, customer_id, recency_days, frequency, monetary from customer_rfm where {_MINE}
+            ) r
+            full join (
+                select week, customer_id, recency_days, frequency, monetary
+                from customer_segments where {_MINE}
+            ) s on s.week = r.week and s.customer_id = r.customer_id
+            where r.recency_days is distinct from s.recency_days
+                or r.frequency is distinct from s.frequency
+                or r.monetary is distinct from s.monetary
+        """,
+    ),
+]
+
+SILENT_CHURNERS_CHECKS = [
+    unique_key(SILENT_CHURNERS),
+    TableCheck(
+        table=SILENT_CHURNERS.name,
+        name="all_silent_and_no_other",
+        description="Exactly the customers of the segment silent_churner are here.",
+        sql=f"""
+            select count(*) as differing_customers
+            from (select week, customer_id from silent_churners where {_MINE}) c
+            full join (
+                select week, customer_id from customer_segments
+                where {_MINE} and segment = 'silent_churner'
+            ) s on s.week = c.week and s.customer_id = c.customer_id
+            where c.customer_id is null or s.customer_id is null
+        """,
+    ),
+    TableCheck(
+        table=SILENT_CHURNERS.name,
+        name="class_a_bought_a_bestseller",
+        description="The favourite of every class A customer is a bestseller of the week, no other's is.",
+        sql=f"""
+            select count(*) filter ((c.churn_class = 'A') <> (b.sku is not null)) as wrong_classes
+            from (select * from silent_churners where {_MINE}) c
+            left join bestsellers b on b.week = c.week and b.sku = c.favourite_sku
+        """,
+    ),
+]
+
+NEW_SILENT_CHURNERS_CHECKS = [
+    unique_key(NEW_SILENT_CHURNERS),
+    TableCheck(
+        table=NEW_SILENT_CHURNERS.name,
+        name="really_new",
+        description="All are silent churners of the week, and none was one the week before (backlog aside).",
+        sql=f"""
+            select
+                (
+                    select count(*) from new_silent_churners n
+                    where {_MINE} and not exists (
+                        select 1 from silent_churners s
+                        where s.week = n.week and s.customer_id = n.customer_id
+                    )
+                ) + (
+                    select count(*) from new_silent_churners n
+                    where {_MINE} and not n.is_backlog and exists (
+                        select 1 from silent_churners s
+                        where s.week = n.week - 7 and s.customer_id = n.customer_id
+                    )
+                ) as wrong_customers
+        """,
+    ),
+    TableCheck(
+        table=NEW_SILENT_CHURNERS.name,
+        name="no_flood",
+        description="Not more than half of a week's silent churners are new, the backlog aside: a flood "
+        "mostly means missing orders.",
+        sql=f"""
+            select coalesce(max(share), 0)::double as highest_share_of_new
+            from (
+                select n.week, count(*) / max(s.row_count) as share
+                from new_silent_churners n
+                join snapshots s on s.table_name = 'silent_churners' and s.week = n.week
+                where n.{_MINE} and not n.is_backlog and s.row_count >= 20
+                group by n.week
+            )
+        """,
+        blocking=False,
+        limit=0.5,
+    ),
+]

@@ -1,0 +1,220 @@
+"""The ledger: who was put on which list, in which arm, and which tags were asked for and done.
+
+The one thing that can't be rebuilt from the orders, so it is a database of its own (SQLite by default), is
+only ever added to, and its unique keys make double work impossible:
+
+- ``campaigns``: one row is a sealed week.
+- ``assignments``: one row is a customer on a sealed list, with arm and words. A silence (customer,
+  silent_since) is listed at most once, whatever is re-run.
+- ``tag_actions``: one row is a tag to add or remove. ``pending`` is written before the sink is called, the
+  outcome after.
+
+Belongs here: reading and writing these facts. Who is listed and what is tagged is the recall stage's.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+
+PENDING, DONE, FAILED = "pending", "done", "failed"
+
+_META = sa.MetaData()
+
+CAMPAIGNS = sa.Table(
+    "campaigns",
+    _META,
+    sa.Column("week", sa.Date, primary_key=True),
+    sa.Column("listed", sa.Integer, nullable=False),
+    sa.Column("sealed_at", sa.DateTime, nullable=False),
+)
+
+ASSIGNMENTS = sa.Table(
+    "assignments",
+    _META,
+    sa.Column("week", sa.Date, sa.ForeignKey("campaigns.week"), primary_key=True),
+    sa.Column("customer_id", sa.String, primary_key=True),
+    sa.Column("silent_since", sa.DateTime, nullable=False),
+    sa.Column("churn_class", sa.String, nullable=False),
+    sa.Column("arm", sa.String, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("favourite_sku", sa.String),
+    sa.Column("favourite_product", sa.String),
+    sa.Column("recency_days", sa.Integer, nullable=False),
+    sa.Column("frequency", sa.Integer, nullable=False),
+    # money as text: SQLite knows no decimal
+    sa.Column("monetary", sa.String, nullable=False),
+    sa.Column("offer", sa.String),
+    sa.Column("coupon_code", sa.String, unique=True),
+    sa.Column("sms", sa.String),
+    sa.Column("email_subject", sa.String),
+    sa.Column("email_body", sa.String),
+    sa.Column("wecom_text", sa.String),
+    sa.UniqueConstraint("customer_id", "silent_since", name="one_list_a_silence"),
+)
+
+TAG_ACTIONS = sa.Table(
+    "tag_actions",
+    _META,
+    sa.Column("week", sa.Date, sa.ForeignKey("campaigns.week"), primary_key=True),
+    sa.Column("customer_id", sa.String, primary_key=True),
+    sa.Column("tag", sa.String, primary_key=True),
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("churn_class", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("status", sa.String, nullable=False),
+    sa.Column("sink", sa.String, nullable=False),
+    sa.Column("error", sa.String),
+    sa.Column("requested_at", sa.DateTime, nullable=False),
+    sa.Column("finished_at", sa.DateTime),
+)
+
+ASSIGNMENT_SCHEMA: dict[str, Any] = {
+    "week": pl.Date,
+    "customer_id": pl.String,
+    "silent_since": pl.Datetime("us"),
+    "churn_class": pl.String,
+    "arm": pl.String,
+    "priority": pl.Int64,
+    "favourite_sku": pl.String,
+    "favourite_product": pl.String,
+    "recency_days": pl.Int64,
+    "frequency": pl.Int64,
+    "monetary": pl.String,
+    "offer": pl.String,
+    "coupon_code": pl.String,
+    "sms": pl.String,
+    "email_subject": pl.String,
+    "email_body": pl.String,
+    "wecom_text": pl.String,
+}
+TAG_ACTION_SCHEMA: dict[str, Any] = {
+    "week": pl.Date,
+    "customer_id": pl.String,
+    "tag": pl.String,
+    "action": pl.String,
+    "churn_class": pl.String,
+    "reason": pl.String,
+    "status": pl.String,
+    "sink": pl.String,
+    "error": pl.String,
+}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+class Ledger:
+    """One shop's ledger.
+
+    Args:
+        url: An SQLAlchemy URL; the tables are made on first use.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = sa.make_url(url)
+
+    def __repr__(self) -> str:
+        return f"Ledger({self._url.render_as_string(hide_password=True)})"
+
+    @contextmanager
+    def _begin(self) -> Iterator[sa.Connection]:
+        """A transaction on a connection that is closed afterwards: a run holds no file open for long."""
+        options = {"connect_args": {"timeout": 60}} if self._url.get_backend_name() == "sqlite" else {}
+        # values are customers' data: they must not show in an error's text
+        engine = sa.create_engine(self._url, poolclass=sa.NullPool, hide_parameters=True, **options)
+        try:
+            _META.create_all(engine)
+            with engine.begin() as connection:
+                yield connection
+        finally:
+            engine.dispose()
+
+    def _frame(self, query: sa.Select[Any], schema: Mapping[str, Any]) -> pl.DataFrame:
+        with self._begin() as connection:
+            rows = [tuple(row) for row in connection.execute(query)]
+        return pl.DataFrame(rows, schema=dict(schema), orient="row")
+
+    def sealed_weeks(self) -> set[date]:
+        """The weeks whose lists are final."""
+        with self._begin() as connection:
+            return set(connection.scalars(sa.select(CAMPAIGNS.c.week)))
+
+    def assignments(self, weeks: Sequence[date] | None = None) -> pl.DataFrame:
+        """The sealed lists, of all weeks or of some, with the columns of ``ASSIGNMENT_SCHEMA``."""
+        query = sa.select(*(ASSIGNMENTS.c[name] for name in ASSIGNMENT_SCHEMA))
+        if weeks is not None:
+            query = query.where(ASSIGNMENTS.c.week.in_(weeks))
+        return self._frame(query.order_by(ASSIGNMENTS.c.week, ASSIGNMENTS.c.priority), ASSIGNMENT_SCHEMA)
+
+    def tag_actions(self, weeks: Sequence[date] | None = None) -> pl.DataFrame:
+        """The tag changes asked for, of all weeks or of some, with the columns of ``TAG_ACTION_SCHEMA``."""
+        query = sa.select(*(TAG_ACTIONS.c[name] for name in TAG_ACTION_SCHEMA))
+        if weeks is not None:
+            query = query.where(TAG_ACTIONS.c.week.in_(weeks))
+        keys = (TAG_ACTIONS.c.week, TAG_ACTIONS.c.customer_id, TAG_ACTIONS.c.tag)
+        return self._frame(query.order_by(*keys), TAG_ACTION_SCHEMA)
+
+    def seal(self, week: date, assignments: pl.DataFrame, actions: pl.DataFrame, sink: str) -> bool:
+        """Makes a week's list final and writes its tag changes as pending, all or nothing.
+
+        Args:
+            week: The week.
+            assignments: The list, with the columns of ``ASSIGNMENT_SCHEMA``.
+            actions: The tag plan: customer_id, tag, action, churn_class, reason.
+            sink: Who will carry it out.
+
+        Returns:
+            False if the week was sealed already; the ledger is then left as it is.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: If a customer was listed in this silence before.
+        """
+        now = _now()
+        campaign = {"week": week, "listed": assignments.height, "sealed_at": now}
+        listed = assignments.select(ASSIGNMENT_SCHEMA).to_dicts()
+        asked = actions.select("customer_id", "tag", "action", "churn_class", "reason").to_dicts()
+        common = {"week": week, "status": PENDING, "sink": sink, "requested_at": now}
+        with self._begin() as connection:
+            if connection.scalar(sa.select(CAMPAIGNS.c.week).where(CAMPAIGNS.c.week == week)):
+                return False
+            connection.execute(sa.insert(CAMPAIGNS), campaign)
+            if listed:
+                connection.execute(sa.insert(ASSIGNMENTS), listed)
+            if asked:
+                connection.execute(sa.insert(TAG_ACTIONS), [{**row, **common} for row in asked])
+        return True
+
+    def record(self, week: date, outcomes: Iterable[tuple[str, str, str, str | None]]) -> None:
+        """Writes what came of a week's pending tag changes; a known success is never overwritten.
+
+        Args:
+            week: The week.
+            outcomes: (customer_id, tag, status, error) of each.
+        """
+        rows = [
+            {"b_customer": customer, "b_tag": tag, "b_status": status, "b_error": error, "b_at": _now()}
+            for customer, tag, status, error in outcomes
+        ]
+        if not rows:
+            return
+        update = (
+            sa.update(TAG_ACTIONS)
+            .where(
+                TAG_ACTIONS.c.week == week,
+                TAG_ACTIONS.c.customer_id == sa.bindparam("b_customer"),
+                TAG_ACTIONS.c.tag == sa.bindparam("b_tag"),
+                TAG_ACTIONS.c.status != DONE,
+            )
+            .values(
+                status=sa.bindparam("b_status"),
+                error=sa.bindparam("b_error"),
+                finished_at=sa.bindparam("b_at"),
+            )
+        )
+        with self._begin() as connection:
+            connection.execute(update, rows)

@@ -1,0 +1,209 @@
+"""The recall stage's assets: ``recall_list``, ``tag_plan`` and ``customer_tags``.
+
+Only ``customer_tags`` touches the world, and it guards itself: see ``recall.guards``.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from rfm_pipeline.asset_kit import (
+    asked_weeks,
+    asset_arguments,
+    permanent_failures,
+    weekly_result,
+)
+from rfm_pipeline.ledger import Ledger
+from rfm_pipeline.recall import checks, guards, tagging
+from rfm_pipeline.recall.contacts import read_reach
+from rfm_pipeline.recall.listing import write_recall_list
+from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
+from rfm_pipeline.recall.sinks import sink_for
+from rfm_pipeline.recall.words import compile_words
+from rfm_pipeline.shop import Shop
+from rfm_pipeline.warehouse.checks import TableCheck, stored_verdicts
+from rfm_pipeline.warehouse.duckdb import Warehouse
+from rfm_pipeline.weeks import shop_now
+
+STAGE = "recall"
+_LEDGER_KINDS = frozenset({"duckdb", "sqlite"})
+
+
+def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.AssetsDefinition]:
+    """The assets of the stage for one shop.
+
+    Args:
+        shop: The settings.
+        earlier_checks: The checks of the earlier stages; the blocking ones must have passed before
+            anything is sent.
+
+    Raises:
+        ShopFileError: If a template of the words can't be used.
+    """
+    compile_words(shop)
+    required = [
+        (check.table, check.name)
+        for check in (*earlier_checks, *checks.RECALL_LIST_CHECKS, *checks.TAG_PLAN_CHECKS)
+        if check.blocking
+    ]
+
+    @dg.asset(
+        deps=["new_silent_churners", "silent_churners"],
+        **asset_arguments(
+            shop,
+            RECALL_LIST,
+            STAGE,
+            "Who is to be contacted this week, with offer and words, and who is left alone to measure "
+            "against. Sealed when the tags go out.",
+            checks.RECALL_LIST_CHECKS,
+            kinds=_LEDGER_KINDS | {"jinja"},
+        ),
+    )
+    def recall_list(
+        context: dg.AssetExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        ledger: dg.ResourceParam[Ledger],
+    ) -> dg.MaterializeResult:
+        weeks = asked_weeks(context)
+        with permanent_failures():
+            reach = read_reach(shop)
+            report = write_recall_list(warehouse, ledger, shop, reach, weeks)
+        newest = weeks[-1]
+        return weekly_result(
+            context,
+            warehouse,
+            shop,
+            RECALL_LIST,
+            report.rows,
+            checks.RECALL_LIST_CHECKS,
+            params={"holdout_share": shop.recall.holdout_share},
+            metadata={
+                "sealed": newest in report.sealed,
+                "queued": report.queued.get(newest, 0),
+                "customers_opted_out": reach.suppressed,
+                "optouts_without_customer": reach.unmatched,
+                **_arms(warehouse, newest),
+            },
+        )
+
+    @dg.asset(
+        deps=[recall_list, "customer_rfm"],
+        **asset_arguments(
+            shop,
+            TAG_PLAN,
+            STAGE,
+            "Tags to add and to remove this week: what should be, minus what the ledger says is.",
+            checks.TAG_PLAN_CHECKS,
+            kinds=_LEDGER_KINDS,
+        ),
+    )
+    def tag_plan(
+        context: dg.AssetExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        ledger: dg.ResourceParam[Ledger],
+    ) -> dg.MaterializeResult:
+        weeks = asked_weeks(context)
+        with permanent_failures():
+            rows = tagging.write_tag_plan(warehouse, ledger, shop, read_reach(shop), weeks)
+        return weekly_result(
+            context,
+            warehouse,
+            shop,
+            TAG_PLAN,
+            rows,
+            checks.TAG_PLAN_CHECKS,
+            metadata=_actions(warehouse, weeks[-1]),
+        )
+
+    @dg.asset(
+        deps=[tag_plan],
+        **asset_arguments(
+            shop,
+            CUSTOMER_TAGS,
+            STAGE,
+            "Carries out the tag plan and says what came of it. Refuses backfills, ranges, past weeks, "
+            "plans that are too large, and data whose checks have not passed.",
+            checks.CUSTOMER_TAGS_CHECKS,
+            kinds=_LEDGER_KINDS | {"csv"},
+        ),
+    )
+    def customer_tags(
+        context: dg.AssetExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        ledger: dg.ResourceParam[Ledger],
+    ) -> dg.MaterializeResult:
+        weeks = asked_weeks(context)
+        with permanent_failures():
+            refusal = _refusal(warehouse, ledger, shop, weeks, context.run.tags, required)
+            outcome = {"sent": 0, "refused": refusal} if refusal else _send(warehouse, ledger, shop, weeks[0])
+            rows = tagging.write_customer_tags(warehouse, ledger, weeks)
+        if refusal:
+            context.log.warning(f"nothing sent: {refusal}")
+        return weekly_result(
+            context,
+            warehouse,
+            shop,
+            CUSTOMER_TAGS,
+            rows,
+            checks.CUSTOMER_TAGS_CHECKS,
+            metadata=outcome,
+        )
+
+    return [recall_list, tag_plan, customer_tags]
+
+
+def _refusal(
+    warehouse: Warehouse,
+    ledger: Ledger,
+    shop: Shop,
+    weeks: Sequence[date],
+    run_tags: Mapping[str, str],
+    required: Sequence[tuple[str, str]],
+) -> str | None:
+    """Why nothing may be sent, None if it may: the first guard that objects."""
+    if reason := guards.refuse_weeks(shop, weeks, run_tags, shop_now(shop)):
+        return reason
+    week = weeks[0]
+    with warehouse.transaction() as session:
+        verdicts = stored_verdicts(session, week)
+        stale = week in session.stale_weeks(RECALL_LIST.name)
+    if reason := guards.refuse_verdicts(required, verdicts):
+        return reason
+    if week in ledger.sealed_weeks():
+        # the plan was judged when it was sealed; what is left of it may be finished
+        return None
+    if stale:
+        return f"orders of week {week} changed since the list was made; materialize the week again"
+    if reason := guards.refuse_size(shop, tagging.planned_customers(warehouse, week)):
+        return reason
+    late = tagging.opted_out_since(warehouse, read_reach(shop), week)
+    return f"{late} listed customers opted out since the list was made; make it again" if late else None
+
+
+def _send(warehouse: Warehouse, ledger: Ledger, shop: Shop, week: date) -> dict[str, Any]:
+    report = tagging.apply_tags(warehouse, ledger, sink_for(shop), week)
+    return {
+        "sent": report.sent,
+        "done": report.done,
+        "failed": report.failed,
+        "newly_sealed": report.newly_sealed,
+    }
+
+
+def _arms(warehouse: Warehouse, week: date) -> dict[str, int]:
+    """How many customers of each class and arm are on the list."""
+    counts = warehouse.read(
+        "select churn_class, arm, count(*) as n from recall_list where week = $week group by all order by all",
+        {"week": week},
+    )
+    return {f"{name}_{arm}": n for name, arm, n in counts.iter_rows()}
+
+
+def _actions(warehouse: Warehouse, week: date) -> dict[str, int]:
+    counts = warehouse.read(
+        "select action, reason, count(*) as n from tag_plan where week = $week group by all order by all",
+        {"week": week},
+    )
+    return {f"{action}: {reason}": n for action, reason, n in counts.iter_rows()}

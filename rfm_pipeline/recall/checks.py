@@ -1,0 +1,98 @@
+"""What must hold for the recall stage's tables."""
+
+from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
+from rfm_pipeline.warehouse.checks import TableCheck, unique_key
+
+_MINE = "week in (select week from target_weeks)"
+
+RECALL_LIST_CHECKS = [
+    unique_key(RECALL_LIST),
+    TableCheck(
+        table=RECALL_LIST.name,
+        name="all_silent",
+        description="Everybody on the list was a silent churner of the week.",
+        sql=f"""
+            select count(*) as customers_not_silent
+            from recall_list l
+            where {_MINE} and not exists (
+                select 1 from silent_churners s where s.week = l.week and s.customer_id = l.customer_id
+            )
+        """,
+        # a sealed list is not computed again when orders are corrected later
+        blocking=False,
+    ),
+    TableCheck(
+        table=RECALL_LIST.name,
+        name="coupons_are_unique",
+        description="Every contacted customer has a coupon code of their own.",
+        sql=f"""
+            select
+                count(*) filter (arm = 'recall') - count(distinct coupon_code) filter (arm = 'recall')
+                    as missing_or_doubled_codes
+            from recall_list where {_MINE}
+        """,
+    ),
+    TableCheck(
+        table=RECALL_LIST.name,
+        name="holdout_share",
+        description="The hold-out of each class has the size that recall.holdout_share asks for.",
+        sql=f"""
+            select
+                coalesce(max(abs(holdout - round(listed * $holdout_share::decimal(9, 8)))), 0)::double
+                    as greatest_deviation,
+                coalesce(sum(holdout), 0)::bigint as holdout,
+                coalesce(sum(listed), 0)::bigint as listed
+            from (
+                select week, churn_class, count(*) as listed,
+                    count(*) filter (arm = 'holdout') as holdout
+                from recall_list where {_MINE} group by week, churn_class
+            )
+        """,
+        # the share may have been another when a sealed list was drawn
+        blocking=False,
+    ),
+    TableCheck(
+        table=RECALL_LIST.name,
+        name="words_are_whole",
+        description="No text is empty or has a placeholder left in it.",
+        sql=f"""
+            select count(*) as broken_texts
+            from (
+                select unnest([sms, email_subject, email_body, wecom_text]) as words
+                from recall_list where {_MINE}
+            )
+            where trim(words) = '' or contains(words, '{{{{') or contains(words, '}}}}')
+        """,
+    ),
+]
+
+TAG_PLAN_CHECKS = [
+    unique_key(TAG_PLAN),
+    TableCheck(
+        table=TAG_PLAN.name,
+        name="holdout_is_left_alone",
+        description="No tag is added to a customer of the week's hold-out.",
+        sql=f"""
+            select count(*) as holdout_customers
+            from tag_plan p
+            join recall_list l on l.week = p.week and l.customer_id = p.customer_id
+            where p.{_MINE} and p.action = 'add' and l.arm = 'holdout'
+        """,
+    ),
+]
+
+CUSTOMER_TAGS_CHECKS = [
+    unique_key(CUSTOMER_TAGS),
+    TableCheck(
+        table=CUSTOMER_TAGS.name,
+        name="nothing_left_open",
+        description="Every tag change of a sealed week is done.",
+        sql=f"""
+            select
+                count(*) filter (status <> 'done') as open_changes,
+                count(*) filter (status = 'done') as done_changes
+            from customer_tags where {_MINE}
+        """,
+        blocking=False,
+    ),
+]

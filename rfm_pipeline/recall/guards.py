@@ -1,0 +1,64 @@
+"""When nothing may be sent. Every asset that touches the world asks here first.
+
+A refusal is no failure: the run goes on, and the asset reports ``sent: 0`` with the reason.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+
+from rfm_pipeline.shop import Shop
+from rfm_pipeline.weeks import name_range, newest_closed_week
+
+BACKFILL_TAG = "dagster/backfill"
+
+
+def refuse_weeks(shop: Shop, weeks: Sequence[date], run_tags: Mapping[str, str], now: datetime) -> str | None:
+    """Why these weeks may not be sent, None if they may.
+
+    Args:
+        shop: The settings.
+        weeks: The weeks that the run is asked for.
+        run_tags: The run's tags.
+        now: The present moment on the shop's clock.
+    """
+    if BACKFILL_TAG in run_tags:
+        return "this run belongs to a backfill; backfills never send"
+    if len(weeks) != 1:
+        return f"this run is asked for {len(weeks)} weeks ({name_range(weeks)}); only a single week is sent"
+    newest = newest_closed_week(shop, now)
+    if weeks[0] > newest:
+        return f"week {weeks[0]} is not over yet"
+    if weeks[0] != newest and not shop.recall.allow_past_weeks:
+        return (
+            f"week {weeks[0]} is not the newest closed week ({newest}); "
+            "set recall.allow_past_weeks to true to send it all the same"
+        )
+    return None
+
+
+def refuse_size(shop: Shop, customers: int) -> str | None:
+    """Why a plan of this many customers may not be carried out, None if it may."""
+    if customers > shop.recall.max_changes:
+        return (
+            f"the plan changes {customers} customers, more than recall.max_changes "
+            f"({shop.recall.max_changes}); look at tag_plan before raising it"
+        )
+    return None
+
+
+def refuse_verdicts(
+    expected: Sequence[tuple[str, str]], stored: Mapping[tuple[str, str], bool]
+) -> str | None:
+    """Why the data may not be acted upon, None if every blocking check has passed.
+
+    Args:
+        expected: (table, check) of every blocking check that must have a verdict.
+        stored: The verdicts in the warehouse.
+    """
+    missing = [f"{table}.{check}" for table, check in expected if (table, check) not in stored]
+    failed = [f"{table}.{check}" for table, check in expected if stored.get((table, check)) is False]
+    if failed:
+        return f"data checks failed: {', '.join(failed)}"
+    if missing:
+        return f"data checks have no verdict for this week: {', '.join(missing)}"
+    return None

@@ -1,0 +1,95 @@
+"""The week's recall list: who is on it, in which arm, with which words.
+
+A sealed week is read back from the ledger and never computed again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from rfm_pipeline.ledger import ASSIGNMENT_SCHEMA, Ledger
+from rfm_pipeline.recall.contacts import Reach
+from rfm_pipeline.recall.schemas import RECALL_LIST
+from rfm_pipeline.recall.words import write_words
+from rfm_pipeline.shop import Shop
+from rfm_pipeline.warehouse.columns import MONEY
+from rfm_pipeline.warehouse.duckdb import Session, Warehouse
+from rfm_pipeline.warehouse.sql import read_sql
+
+LIST_COLUMNS = tuple(RECALL_LIST.schema.columns)
+
+
+@dataclass(frozen=True)
+class ListReport:
+    """What :func:`write_recall_list` wrote.
+
+    Attributes:
+        rows: Customers on the list, by week.
+        sealed: The weeks whose list came from the ledger.
+        queued: Customers who would have been listed but for the weekly capacity, by week.
+    """
+
+    rows: dict[date, int]
+    sealed: list[date]
+    queued: dict[date, int]
+
+
+def write_recall_list(
+    warehouse: Warehouse, ledger: Ledger, shop: Shop, reach: Reach, weeks: Sequence[date]
+) -> ListReport:
+    """Writes ``recall_list`` for the weeks."""
+    sealed = sorted(ledger.sealed_weeks() & set(weeks))
+    open_weeks = [week for week in weeks if week not in sealed]
+    listed = ledger.assignments().select("week", "customer_id", "silent_since", "arm")
+    with warehouse.transaction() as session:
+        drawn, queued = _draw(session, shop, reach, listed, open_weeks)
+        rows = pl.concat(
+            [
+                write_words(shop, drawn, reach.closed).select(LIST_COLUMNS),
+                sealed_rows(ledger, sealed).select(LIST_COLUMNS),
+            ]
+        )
+        with session.frames(list_rows=rows):
+            counts = session.replace_weeks(RECALL_LIST, weeks, "select * from list_rows")
+    return ListReport(counts, sealed, queued)
+
+
+def sealed_rows(ledger: Ledger, weeks: Sequence[date]) -> pl.DataFrame:
+    """The sealed lists of some weeks, as the ledger holds them."""
+    return ledger.assignments(weeks).with_columns(pl.col("monetary").cast(MONEY))
+
+
+def ledger_rows(listed: pl.DataFrame) -> pl.DataFrame:
+    """Rows of ``recall_list`` in the shape the ledger keeps."""
+    return listed.with_columns(pl.col("monetary").cast(pl.String)).select(ASSIGNMENT_SCHEMA)
+
+
+def _draw(
+    session: Session, shop: Shop, reach: Reach, listed: pl.DataFrame, weeks: Sequence[date]
+) -> tuple[pl.DataFrame, dict[date, int]]:
+    """The rows of ``recall_list.sql`` for the weeks, and how many stay queued."""
+    params = {
+        "shop": shop.shop.name,
+        "cooldown_days": shop.recall.cooldown_days,
+        "holdout_share": shop.recall.holdout_share,
+        "contacts_known": reach.reachable is not None,
+    }
+    nobody = pl.DataFrame(schema={"customer_id": pl.String})
+    frames = {
+        "listed": listed,
+        "unreachable": reach.unreachable,
+        "reachable": nobody if reach.reachable is None else reach.reachable,
+    }
+    sql = read_sql("rfm_pipeline.recall", "recall_list")
+    session.target(weeks)
+    with session.frames(**frames):
+        capacity = {"weekly_capacity": shop.recall.weekly_capacity}
+        drawn = session.read(f"{sql} order by week, priority", params | capacity)
+        everyone = session.read(
+            f"select week, count(*) as customers from ({sql}) group by week",
+            params | {"weekly_capacity": 2**62},
+        )
+    on_list = dict(drawn.group_by("week").len().iter_rows())
+    return drawn, {week: n - on_list.get(week, 0) for week, n in everyone.iter_rows()}

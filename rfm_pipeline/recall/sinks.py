@@ -1,0 +1,77 @@
+"""Where tags go. A sink carries out tag changes one way or another and says what came of each.
+
+The seam for other sinks: whatever implements :class:`TagSink` can be returned by :func:`sink_for`. The
+ledger has every change as pending before a sink is called, so a sink that is killed is simply called again
+with what is not done yet; carrying out the same change twice must be harmless.
+"""
+
+import os
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+
+from rfm_pipeline.ledger import DONE
+from rfm_pipeline.shop import Shop
+
+Outcome = tuple[str, str, str, str | None]
+"""(customer_id, tag, status, error) of one tag change."""
+
+
+class TagSink(Protocol):
+    """Carries out tag changes."""
+
+    name: str
+
+    def apply(self, week: date, open_actions: pl.DataFrame, all_actions: pl.DataFrame) -> Iterator[Outcome]:
+        """Carries out a week's open tag changes.
+
+        Args:
+            week: The week.
+            open_actions: What is not done yet: customer_id, tag, action, churn_class, reason.
+            all_actions: The same for all of the week's changes, done ones included.
+
+        Yields:
+            The outcome of each open change, as soon as it is known.
+        """
+        ...
+
+
+class LocalSink:
+    """Writes a week's tag changes to one CSV file, for a team that tags by hand or imports them.
+
+    The file always holds the whole week and replaces the former one in a single step, so doing it again
+    changes nothing and a killed run leaves no half-written file. Customers' ids are personal: mode 0600.
+    """
+
+    name = "local"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, week: date) -> Path:
+        """Where a week's tags are written."""
+        return self._folder / f"{week}.csv"
+
+    def apply(self, week: date, open_actions: pl.DataFrame, all_actions: pl.DataFrame) -> Iterator[Outcome]:
+        """See :meth:`TagSink.apply`."""
+        columns = ("customer_id", "action", "tag", "churn_class", "reason")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        target = self.path(week)
+        part = target.with_suffix(f".{os.getpid()}.part")
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            # with a BOM, so that Excel reads the Chinese tags as UTF-8
+            all_actions.select(columns).sort("action", "tag", "customer_id").write_csv(file, include_bom=True)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+        for customer_id, tag in open_actions.select("customer_id", "tag").iter_rows():
+            yield customer_id, tag, DONE, None
+
+
+def sink_for(shop: Shop) -> TagSink:
+    """The sink that the settings name."""
+    return LocalSink(shop.out_dir / "tags")

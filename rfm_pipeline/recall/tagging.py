@@ -1,0 +1,130 @@
+"""The tag plan of a week and its carrying out, every step of it in the ledger.
+
+Why doing it again is safe: a week's list and plan are sealed together before the first call, a sealed week
+is only ever continued with what is not done yet, and a silence can be listed once in the ledger's life.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import islice
+
+import polars as pl
+
+from rfm_pipeline.ledger import DONE, PENDING, Ledger
+from rfm_pipeline.recall.contacts import Reach
+from rfm_pipeline.recall.listing import ledger_rows
+from rfm_pipeline.recall.schemas import ADD, CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
+from rfm_pipeline.recall.sinks import TagSink
+from rfm_pipeline.shop import Shop
+from rfm_pipeline.warehouse.duckdb import Warehouse
+from rfm_pipeline.warehouse.sql import read_sql
+
+_PLAN_COLUMNS = tuple(TAG_PLAN.schema.columns)
+_TAG_COLUMNS = tuple(CUSTOMER_TAGS.schema.columns)
+_OUTCOMES_AT_ONCE = 500
+
+
+def write_tag_plan(
+    warehouse: Warehouse, ledger: Ledger, shop: Shop, reach: Reach, weeks: Sequence[date]
+) -> dict[date, int]:
+    """Writes ``tag_plan`` for the weeks; a sealed week's plan is read back from the ledger."""
+    sealed = sorted(ledger.sealed_weeks() & set(weeks))
+    open_weeks = [week for week in weeks if week not in sealed]
+    class_tags = pl.DataFrame({"churn_class": list(shop.recall.tags), "tag": list(shop.recall.tags.values())})
+    frames = {
+        "class_tags": class_tags,
+        "opted_out": reach.opted_out,
+        "tags_done": tags_on(ledger),
+    }
+    with warehouse.transaction() as session:
+        session.target(open_weeks)
+        with session.frames(**frames):
+            planned = session.read(
+                read_sql("rfm_pipeline.recall", "tag_plan"), {"campaign_days": shop.recall.campaign_days}
+            )
+        rows = pl.concat([planned.select(_PLAN_COLUMNS), ledger.tag_actions(sealed).select(_PLAN_COLUMNS)])
+        with session.frames(plan_rows=rows):
+            return session.replace_weeks(TAG_PLAN, weeks, "select * from plan_rows")
+
+
+def tags_on(ledger: Ledger) -> pl.DataFrame:
+    """The tags that are on now, by the ledger: customer_id, tag, churn_class, silent_since, listed_week."""
+    done = ledger.tag_actions().filter(pl.col("status") == DONE).sort("week")
+    latest = done.group_by("customer_id", "tag", maintain_order=True).last()
+    on = latest.filter(pl.col("action") == ADD)
+    silences = ledger.assignments().select("week", "customer_id", "silent_since")
+    return on.join(silences, on=["week", "customer_id"], how="inner").select(
+        "customer_id", "tag", "churn_class", "silent_since", pl.col("week").alias("listed_week")
+    )
+
+
+@dataclass(frozen=True)
+class TagReport:
+    """What :func:`apply_tags` did.
+
+    Attributes:
+        sent: Tag changes carried out by this run.
+        done: All of the week's changes that are done.
+        failed: Those that failed and wait for the next run.
+        newly_sealed: Whether this run made the week's list final.
+    """
+
+    sent: int
+    done: int
+    failed: int
+    newly_sealed: bool
+
+
+def planned_customers(warehouse: Warehouse, week: date) -> int:
+    """How many customers the week's plan changes."""
+    plan = warehouse.read(
+        "select count(distinct customer_id) as n from tag_plan where week = $week", {"week": week}
+    )
+    return int(plan["n"][0])
+
+
+def apply_tags(warehouse: Warehouse, ledger: Ledger, sink: TagSink, week: date) -> TagReport:
+    """Seals the week's list and carries out what is not done of its plan.
+
+    The caller has asked the guards. Killed at any moment and called again, it goes on where it stopped.
+    """
+    listed = warehouse.read(f"select * from {RECALL_LIST.name} where week = $week", {"week": week})
+    plan = warehouse.read(f"select * from {TAG_PLAN.name} where week = $week", {"week": week})
+    newly_sealed = ledger.seal(week, ledger_rows(listed), plan, sink.name)
+    actions = ledger.tag_actions([week])
+    waiting = actions.filter(pl.col("status") != DONE)
+    sent = 0
+    stream = sink.apply(week, waiting, actions)
+    while outcomes := list(islice(stream, _OUTCOMES_AT_ONCE)):
+        ledger.record(week, outcomes)
+        sent += sum(status == DONE for _, _, status, _ in outcomes)
+    final = ledger.tag_actions([week])
+    return TagReport(
+        sent=sent,
+        done=final.filter(pl.col("status") == DONE).height,
+        failed=final.filter(~pl.col("status").is_in([DONE, PENDING])).height,
+        newly_sealed=newly_sealed,
+    )
+
+
+def write_customer_tags(warehouse: Warehouse, ledger: Ledger, weeks: Sequence[date]) -> dict[date, int]:
+    """Mirrors the ledger's tag changes of the weeks into ``customer_tags``."""
+    actions = ledger.tag_actions(list(weeks)).select(_TAG_COLUMNS)
+    with warehouse.transaction() as session, session.frames(tag_rows=actions):
+        return session.replace_weeks(CUSTOMER_TAGS, weeks, "select * from tag_rows")
+
+
+def opted_out_since(warehouse: Warehouse, reach: Reach, week: date) -> int:
+    """How many customers whom the week's plan would tag have opted out by now."""
+    silenced = pl.concat(
+        [reach.opted_out.filter(pl.col("channel") == "wecom").select("customer_id"), reach.unreachable]
+    ).unique()
+    with warehouse.transaction() as session, session.frames(silenced=silenced):
+        return int(
+            session.value(
+                "select count(distinct customer_id) from tag_plan where week = $week and action = 'add' "
+                "and customer_id in (select customer_id from silenced)",
+                {"week": week},
+            )
+        )

@@ -1,0 +1,92 @@
+"""The words for each listed customer, from the templates in ``shop.yaml``.
+
+Templates are Jinja2 in a sandbox; a placeholder that doesn't exist is an error when the settings are
+loaded, not when the first customer gets a broken message.
+"""
+
+import difflib
+from datetime import date, timedelta
+
+import polars as pl
+from jinja2 import StrictUndefined, Template, TemplateError, meta
+from jinja2.sandbox import SandboxedEnvironment
+
+from rfm_pipeline.errors import ShopFileError
+from rfm_pipeline.recall.schemas import RECALL
+from rfm_pipeline.shop import Shop
+from rfm_pipeline.weeks import as_of
+
+PLACEHOLDERS = ("shop", "product", "coupon", "offer", "valid_until")
+UNNAMED_PRODUCT = "您选购的好物"
+CHANNELS = {"sms": ("sms",), "email": ("email_subject", "email_body"), "wecom": ("wecom_text",)}
+_FIELDS = {"sms": "sms", "email_subject": "email_subject", "email_body": "email_body", "wecom_text": "wecom"}
+
+
+def _environment() -> SandboxedEnvironment:
+    return SandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False)
+
+
+def compile_words(shop: Shop) -> dict[tuple[str, str], Template]:
+    """The templates by class and text column, checked.
+
+    Raises:
+        ShopFileError: If a template can't be parsed or names an unknown placeholder.
+    """
+    environment = _environment()
+    compiled = {}
+    for churn_class, words in shop.recall.words.items():
+        for text, field in _FIELDS.items():
+            source = getattr(words, field)
+            where = f"{shop.home / 'shop.yaml'}: recall.words.{churn_class}.{field}"
+            try:
+                unknown = meta.find_undeclared_variables(environment.parse(source)) - set(PLACEHOLDERS)
+                compiled[churn_class, text] = environment.from_string(source)
+            except TemplateError as error:
+                raise ShopFileError(f"{where} is no valid template: {error}") from None
+            if unknown:
+                name = sorted(unknown)[0]
+                near = difflib.get_close_matches(name, PLACEHOLDERS, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(PLACEHOLDERS)}"
+                raise ShopFileError(f"{where}: unknown placeholder {name!r}; {hint}")
+    return compiled
+
+
+def valid_until(shop: Shop, week: date) -> date:
+    """The last day of the week's offers: the last day on which an answer still counts."""
+    return as_of(week) + timedelta(days=shop.review.response_days - 1)
+
+
+def write_words(shop: Shop, listed: pl.DataFrame, closed_channels: pl.DataFrame) -> pl.DataFrame:
+    """Adds offer and texts to a list; the hold-out gets none and loses its coupon code.
+
+    Args:
+        shop: The settings.
+        listed: Rows of ``recall_list.sql``; bounded by the weekly capacity.
+        closed_channels: (customer_id, channel) that may not be used: no text is written for them.
+
+    Returns:
+        The rows with offer, coupon_code, sms, email_subject, email_body, wecom_text.
+    """
+    templates = compile_words(shop)
+    closed = set(closed_channels.select("customer_id", "channel").iter_rows())
+    texts: dict[str, list[str | None]] = {text: [] for text in _FIELDS}
+    for row in listed.iter_rows(named=True):
+        values = {
+            "shop": shop.shop.name,
+            "product": (row["favourite_product"] or "").strip() or UNNAMED_PRODUCT,
+            "coupon": row["coupon_code"],
+            "offer": shop.recall.offers[row["churn_class"]],
+            "valid_until": f"{valid_until(shop, row['week']):%Y-%m-%d}",
+        }
+        for channel, columns in CHANNELS.items():
+            send = row["arm"] == RECALL and (row["customer_id"], channel) not in closed
+            for text in columns:
+                rendered = templates[row["churn_class"], text].render(values) if send else None
+                texts[text].append(rendered)
+    is_recall = pl.col("arm") == RECALL
+    offers = pl.col("churn_class").replace_strict(shop.recall.offers, return_dtype=pl.String)
+    return listed.with_columns(
+        pl.when(is_recall).then(offers).alias("offer"),
+        pl.when(is_recall).then("coupon_code").alias("coupon_code"),
+        *(pl.Series(text, values, dtype=pl.String) for text, values in texts.items()),
+    )
