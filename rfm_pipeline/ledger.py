@@ -176,7 +176,7 @@ class Ledger:
         """
         now = _now()
         campaign = {"week": week, "listed": assignments.height, "sealed_at": now}
-        listed = assignments.select(ASSIGNMENT_SCHEMA).to_dicts()
+        listed = assignments.select(*ASSIGNMENT_SCHEMA).to_dicts()
         asked = actions.select("customer_id", "tag", "action", "churn_class", "reason").to_dicts()
         common = {"week": week, "status": PENDING, "sink": sink, "requested_at": now}
         with self._begin() as connection:

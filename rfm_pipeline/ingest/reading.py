@@ -6,12 +6,11 @@ warehouse (``ingest.loading``).
 
 import csv
 import gzip
-import io
 import zlib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import polars as pl
 
@@ -55,8 +54,8 @@ def is_order_file(path: Path) -> bool:
 
 
 def _open_text(path: Path) -> IO[str]:
-    binary: IO[bytes] = gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")  # type: ignore[assignment]
-    return io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
+    opener = gzip.open if path.name.endswith(".gz") else open
+    return cast(IO[str], opener(path, "rt", encoding="utf-8-sig", newline=""))
 
 
 def _read_header(path: Path) -> tuple[str, ...]:

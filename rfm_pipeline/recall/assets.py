@@ -195,7 +195,8 @@ def _send(warehouse: Warehouse, ledger: Ledger, shop: Shop, week: date) -> dict[
 def _arms(warehouse: Warehouse, week: date) -> dict[str, int]:
     """How many customers of each class and arm are on the list."""
     counts = warehouse.read(
-        "select churn_class, arm, count(*) as n from recall_list where week = $week group by all order by all",
+        "select churn_class, arm, count(*) as n from recall_list where week = $week "
+        "group by all order by all",
         {"week": week},
     )
     return {f"{name}_{arm}": n for name, arm, n in counts.iter_rows()}

@@ -63,7 +63,7 @@ def sealed_rows(ledger: Ledger, weeks: Sequence[date]) -> pl.DataFrame:
 
 def ledger_rows(listed: pl.DataFrame) -> pl.DataFrame:
     """Rows of ``recall_list`` in the shape the ledger keeps."""
-    return listed.with_columns(pl.col("monetary").cast(pl.String)).select(ASSIGNMENT_SCHEMA)
+    return listed.with_columns(pl.col("monetary").cast(pl.String)).select(*ASSIGNMENT_SCHEMA)
 
 
 def _draw(

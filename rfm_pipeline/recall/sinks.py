@@ -25,6 +25,10 @@ class TagSink(Protocol):
 
     name: str
 
+    def written_to(self, week: date) -> Path | None:
+        """The file that holds a week's tags, None if the sink writes none."""
+        ...
+
     def apply(self, week: date, open_actions: pl.DataFrame, all_actions: pl.DataFrame) -> Iterator[Outcome]:
         """Carries out a week's open tag changes.
 
@@ -51,15 +55,15 @@ class LocalSink:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def path(self, week: date) -> Path:
-        """Where a week's tags are written."""
+    def written_to(self, week: date) -> Path:
+        """See :meth:`TagSink.written_to`."""
         return self._folder / f"{week}.csv"
 
     def apply(self, week: date, open_actions: pl.DataFrame, all_actions: pl.DataFrame) -> Iterator[Outcome]:
         """See :meth:`TagSink.apply`."""
         columns = ("customer_id", "action", "tag", "churn_class", "reason")
         self._folder.mkdir(parents=True, exist_ok=True)
-        target = self.path(week)
+        target = self.written_to(week)
         part = target.with_suffix(f".{os.getpid()}.part")
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:

@@ -1,7 +1,5 @@
 """The review stage's assets: ``recall_outcomes``."""
 
-from typing import Any
-
 import dagster as dg
 
 from rfm_pipeline.asset_kit import asked_weeks, asset_arguments, permanent_failures, weekly_result

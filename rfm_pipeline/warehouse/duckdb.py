@@ -69,8 +69,9 @@ class Session:
 
     def value(self, sql: str, params: Mapping[str, Any] | None = None) -> Any:
         """The first column of the first row, None if there is none."""
-        row = self.execute(sql, params).fetchone()
-        return None if row is None else row[0]
+        # fetched whole: an open result would hold what it reads
+        rows = self.execute(sql, params).fetchall()
+        return rows[0][0] if rows else None
 
     @contextmanager
     def frames(self, **frames: pl.DataFrame) -> Iterator[None]:
@@ -144,7 +145,7 @@ class Session:
         return self._note_snapshot(table)
 
     def _note_snapshot(self, table: Table) -> dict[date, int]:
-        """Records that the target weeks of a table are made, from which state of the inputs, and counts them."""
+        """Records that a table's target weeks are made, from which state of the inputs; counts them."""
         self.execute(_SNAPSHOTS)
         name = {"table_name": table.name, "version": self.inputs_version()}
         self.execute(

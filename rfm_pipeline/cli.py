@@ -1,0 +1,185 @@
+"""The ``rfm`` command.
+
+Heavy libraries are imported inside the commands, so that ``rfm --help`` answers at once.
+"""
+
+import contextlib
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rfm_pipeline.errors import RfmError
+
+app = typer.Typer(
+    name="rfm",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="""Finds the customers an online shop lost in silence, every week, and wins them back.
+
+A shop lives in one **home** folder: `shop.yaml`, `orders/` with any number of exports, and what the
+program makes of them (`warehouse.duckdb`, `ledger.sqlite`, `out/`). Name it with `--home` or `RFM_HOME`;
+`data/`, the demo shop, is the default.
+
+Typical: `rfm init myshop --preset standard`, drop the exports into `myshop/orders/`, `rfm check
+myshop/orders/*`, `rfm run --home myshop`, `rfm ui --home myshop`.
+""",
+)
+
+Home = Annotated[
+    Path | None, typer.Option("--home", help="The shop's folder; RFM_HOME or data/ if left out.")
+]
+
+
+def _home(home: Path | None) -> Path:
+    from rfm_pipeline.shop import home_from_environment
+
+    return home_from_environment() if home is None else home.expanduser().resolve()
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise RfmError(f"{text!r} is no date; write it such as 2025-01-06.") from None
+
+
+@app.command()
+def init(
+    home: Annotated[Path, typer.Argument(help="The folder to make.")],
+    preset: Annotated[str, typer.Option(help="How the exports' columns are read.")] = "standard",
+    name: Annotated[str | None, typer.Option(help="The shop's name; it signs the messages.")] = None,
+    timezone: Annotated[str, typer.Option(help="The shop's time zone (IANA).")] = "Asia/Shanghai",
+    currency: Annotated[str, typer.Option(help="The currency of the amounts.")] = "CNY",
+    first_week: Annotated[
+        str | None, typer.Option(help="First Monday of the weekly grid; a year ago if left out.")
+    ] = None,
+    last_week: Annotated[
+        str | None, typer.Option(help="Last Monday of the grid; open-ended if left out.")
+    ] = None,
+) -> None:
+    """Makes a home for a new shop: a `shop.yaml` in which every line explains itself, and `orders/`."""
+    from rfm_pipeline.home import make_home, shop_file_text
+    from rfm_pipeline.ingest.presets import load_preset
+    from rfm_pipeline.weeks import week_of
+
+    load_preset(preset)
+    begin = _date(first_week) if first_week else week_of(date.today()) - timedelta(weeks=52)
+    home = home.expanduser().resolve()
+    shop = make_home(
+        home,
+        shop_file_text(
+            name=name or home.name,
+            timezone=timezone,
+            currency=currency,
+            preset=preset,
+            first_week=begin,
+            last_week=_date(last_week) if last_week else None,
+        ),
+    )
+    typer.echo(f"made {shop.home / 'shop.yaml'}")
+    typer.echo(f"next: drop the order exports into {shop.orders_dir}, then run")
+    typer.echo(f"  rfm check {shop.orders_dir}/*")
+    typer.echo(f"  rfm run --home {shop.home}")
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(help="Order exports.")],
+    preset: Annotated[
+        str | None, typer.Option(help="How columns are read; the home's preset if left out.")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Shows what would be read, mapped and rejected of some exports, without loading anything."""
+    from rfm_pipeline.ingest.presets import load_preset
+    from rfm_pipeline.ingest.report import check_file
+    from rfm_pipeline.shop import load_shop
+    from rfm_pipeline.terminal import print_file_check
+
+    zone = "UTC"
+    folder = _home(home)
+    if home is not None or (folder / "shop.yaml").exists():
+        shop = load_shop(folder)
+        preset, zone = preset or shop.orders.preset, shop.shop.timezone
+    chosen = load_preset(preset or "standard")
+    problems = 0
+    for path in files:
+        try:
+            print_file_check(check_file(path, chosen, zone))
+        except RfmError as error:
+            problems += 1
+            typer.echo(f"error: {error}", err=True)
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    home: Home = None,
+    week: Annotated[str | None, typer.Option(help="One week, named by its Monday.")] = None,
+    weeks: Annotated[str | None, typer.Option(help="A range of weeks A..B, in one run.")] = None,
+) -> None:
+    """Takes new orders in, fills in missing weeks, and takes the newest covered week through all stages.
+
+    A range of weeks is diagnosed again in one run; ranges and past weeks never send anything.
+    """
+    from rfm_pipeline.runner import Runner
+    from rfm_pipeline.shop import load_shop
+    from rfm_pipeline.terminal import print_summary, progress
+    from rfm_pipeline.weeks import parse_week, parse_weeks
+
+    if week and weeks:
+        raise RfmError("write either --week or --weeks, not both.")
+    shop = load_shop(_home(home))
+    asked = [parse_week(shop, week)] if week else parse_weeks(shop, weeks) if weeks else None
+    with progress() as say:
+        report = Runner(shop, say).run(asked)
+    print_summary(shop, report)
+
+
+@app.command()
+def sample(
+    home: Annotated[Path, typer.Argument(help="The folder to make.")],
+    customers: Annotated[int, typer.Option(min=1, help="About how many customers.")] = 6000,
+    weeks: Annotated[int, typer.Option(min=1, help="How many weeks of orders.")] = 78,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same shop.")] = 7,
+) -> None:
+    """Makes a synthetic home-goods shop to try things on; the same seed makes the same shop."""
+    from rfm_pipeline.sample import make_sample
+
+    shop = make_sample(home.expanduser().resolve(), customers=customers, weeks=weeks, seed=seed)
+    typer.echo(f"made {shop.home}; run it with: rfm run --home {shop.home}")
+
+
+@app.command()
+def ui(
+    home: Home = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 3000,
+) -> None:
+    """Opens the Dagster UI for the shop, with the weekly schedule running, until Ctrl-C."""
+    import subprocess
+
+    from rfm_pipeline.runner import prepare_instance
+    from rfm_pipeline.shop import load_shop
+
+    shop = load_shop(_home(home))
+    prepare_instance(shop)
+    typer.echo(f"http://{host}:{port} shows {shop.shop.name}; Ctrl-C ends it")
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "rfm_pipeline.definitions"]
+    with contextlib.suppress(KeyboardInterrupt):
+        raise typer.Exit(subprocess.call([*command, "-h", host, "-p", str(port)]))
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Runs the command; an error the user can mend is one message and exit code 1."""
+    try:
+        return app(args=arguments, standalone_mode=True)
+    except RfmError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(1) from None

@@ -1,0 +1,251 @@
+"""Running the jobs in this process for the ``rfm`` command: which weeks, in which order, with which words.
+
+Runs are recorded in the shop's own Dagster storage, so they show in the UI like any other.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from importlib import resources
+from typing import Any
+
+import dagster as dg
+
+from rfm_pipeline.definitions import build_defs, warehouse_of
+from rfm_pipeline.diagnose.pipeline import newest_order_at
+from rfm_pipeline.diagnose.schemas import NEW_SILENT_CHURNERS
+from rfm_pipeline.errors import CoverageError, RfmError
+from rfm_pipeline.shop import Shop
+from rfm_pipeline.warehouse.duckdb import Warehouse
+from rfm_pipeline.weeks import name_range, newest_covered_week, ranges, shop_now, weeks_between
+
+Say = Callable[[str], None]
+_RANGE_START = "dagster/asset_partition_range_start"
+_RANGE_END = "dagster/asset_partition_range_end"
+
+
+@dataclass
+class RunReport:
+    """What a run made.
+
+    Attributes:
+        history: The weeks that were filled in or made again, as ranges.
+        weeks: The weeks that went through all four stages.
+        metadata: What each asset reported, by asset and entry, of the last job.
+        warnings: Checks that did not pass but block nothing, as (table, check, description).
+    """
+
+    history: list[tuple[date, date]] = field(default_factory=list)
+    weeks: list[date] = field(default_factory=list)
+    metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
+    warnings: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+def prepare_instance(shop: Shop) -> None:
+    """Makes the shop's Dagster storage and names it in the environment of this process."""
+    home = shop.dagster_home
+    home.mkdir(parents=True, exist_ok=True)
+    settings = resources.files("rfm_pipeline").joinpath("dagster.yaml")
+    with resources.as_file(settings) as path:
+        shutil.copyfile(path, home / "dagster.yaml")
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ["RFM_HOME"] = str(shop.home)
+
+
+class _StepProgress(logging.Handler):
+    """Says which step begins; Dagster hands its events to loggers as they happen."""
+
+    def __init__(self, say: Say) -> None:
+        super().__init__()
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        meta: Mapping[str, Any] = getattr(record, "dagster_meta", {})
+        event = meta.get("dagster_event")
+        if event is None:
+            # a line that an asset logs: the file it reads, why it sends nothing
+            if record.levelno < logging.ERROR:
+                self._say(str(meta.get("orig_message", record.getMessage())))
+        elif event.event_type_value == "STEP_START":
+            self._say(str(event.step_key))
+
+
+class Runner:
+    """Runs a shop's jobs one after the other.
+
+    Args:
+        shop: The shop.
+        say: Is told what is being done, a short line at a time.
+    """
+
+    def __init__(self, shop: Shop, say: Say = lambda _: None) -> None:
+        self._shop = shop
+        self._say = say
+        self._report = RunReport()
+        self._warehouse: Warehouse = warehouse_of(shop)
+
+    def run(self, asked: Sequence[date] | None = None) -> RunReport:
+        """Ingests what is new, fills in missing weeks, and takes the asked weeks through all stages.
+
+        Args:
+            asked: The weeks; None for the newest week that the orders cover.
+
+        Raises:
+            RfmError: If anything failed; the message is the whole story.
+        """
+        prepare_instance(self._shop)
+        defs = build_defs(self._shop.home)
+        with dg.DagsterInstance.get() as instance, self._logger() as logger:
+            execute = _Executor(defs, instance, logger, self._report)
+            ingest = execute("ingest_job")
+            weeks = list(asked) if asked else [self._newest_covered_week()]
+            later = [key for key in execute.asset_keys("weekly_job") if key not in ingest]
+            history = [key for key in execute.asset_keys("history_job") if key not in ingest]
+            for first, last in ranges(self._weeks_to_fill(before=weeks[0])):
+                self._say(f"history {name_range([first, last] if first != last else [first])}")
+                execute("history_job", weeks_between(first, last), history)
+                self._report.history.append((first, last))
+            self._say(f"week {name_range(weeks)}")
+            execute("weekly_job", weeks, later)
+        self._report.weeks = weeks
+        return self._report
+
+    @contextmanager
+    def _logger(self) -> Iterator[dg.LoggerDefinition]:
+        handler = _StepProgress(self._say)
+
+        @dg.logger
+        def progress(_: dg.InitLoggerContext) -> logging.Logger:
+            logger = logging.Logger("rfm", level=logging.DEBUG)
+            logger.addHandler(handler)
+            return logger
+
+        yield progress
+
+    def _newest_covered_week(self) -> date:
+        now = shop_now(self._shop)
+        with self._warehouse.transaction() as session:
+            newest = newest_order_at(session, now)
+            orders = session.value("select count(distinct order_id) from order_lines")
+        if orders == 1:
+            raise CoverageError(
+                f"{self._shop.orders_dir} holds one order only: that is too little to tell who fell silent. "
+                "Load the shop's whole order history."
+            )
+        week = newest_covered_week(self._shop, newest, now)
+        if week is None:
+            reach = "there is no order yet" if newest is None else f"the newest order is of {newest.date()}"
+            raise CoverageError(
+                f"no closed week of the shop's grid is covered by the orders: {reach}, the grid begins with "
+                f"{self._shop.shop.first_week} (shop.first_week in shop.yaml). Load newer orders or set an "
+                "earlier first week."
+            )
+        return week
+
+    def _weeks_to_fill(self, before: date) -> list[date]:
+        """The weeks before the asked ones that have no snapshot, or one that its orders have overtaken."""
+        grid = weeks_between(self._shop.shop.first_week, before)[:-1]
+        with self._warehouse.transaction() as session:
+            made = session.snapshot_weeks(NEW_SILENT_CHURNERS.name)
+            stale = session.stale_weeks(NEW_SILENT_CHURNERS.name)
+        return [week for week in grid if week not in made or week in stale]
+
+
+class _Executor:
+    """Executes jobs in process and turns what went wrong into one message."""
+
+    def __init__(
+        self,
+        defs: dg.Definitions,
+        instance: dg.DagsterInstance,
+        logger: dg.LoggerDefinition,
+        report: RunReport,
+    ) -> None:
+        self._defs = dg.Definitions.merge(defs, dg.Definitions(loggers={"rfm": logger}))
+        self._instance = instance
+        self._report = report
+
+    def asset_keys(self, job: str) -> list[dg.AssetKey]:
+        """The assets of a job."""
+        layer = self._defs.resolve_job_def(job).asset_layer
+        return list(layer.executable_asset_keys)
+
+    def __call__(
+        self,
+        job: str,
+        weeks: Sequence[date] = (),
+        selection: Sequence[dg.AssetKey] | None = None,
+    ) -> list[dg.AssetKey]:
+        """Runs a job, or some of its assets, for the weeks.
+
+        Returns:
+            The job's assets.
+
+        Raises:
+            RfmError: If it failed.
+        """
+        partition: dict[str, Any] = {}
+        if len(weeks) == 1:
+            partition["partition_key"] = str(weeks[0])
+        elif weeks:
+            partition["tags"] = {_RANGE_START: str(weeks[0]), _RANGE_END: str(weeks[-1])}
+        result = self._defs.resolve_job_def(job).execute_in_process(
+            instance=self._instance,
+            raise_on_error=False,
+            run_config={"loggers": {"rfm": {}}},
+            asset_selection=selection,
+            **partition,
+        )
+        self._take_events(result)
+        if not result.success:
+            raise RfmError(_what_failed(result))
+        return self.asset_keys(job)
+
+    def _take_events(self, result: dg.ExecuteInProcessResult) -> None:
+        for event in result.all_events:
+            if event.event_type_value == "ASSET_MATERIALIZATION":
+                found = event.materialization
+                entries = {name: value.value for name, value in found.metadata.items()}
+                self._report.metadata.setdefault(found.asset_key.to_user_string(), {}).update(entries)
+            elif event.event_type_value == "ASSET_CHECK_EVALUATION":
+                check: Any = event.event_specific_data
+                if not check.passed and check.severity == dg.AssetCheckSeverity.WARN:
+                    figures = ", ".join(f"{name} {value.value}" for name, value in check.metadata.items())
+                    self._report.warnings.append(
+                        (check.asset_key.to_user_string(), check.check_name, figures)
+                    )
+
+
+def _what_failed(result: dg.ExecuteInProcessResult) -> str:
+    """The first failed step and why, in words a user can act on."""
+    for event in result.all_events:
+        if not event.is_step_failure:
+            continue
+        failure: Any = event.step_failure_data
+        if failure.user_failure_data is not None and failure.user_failure_data.description:
+            return str(failure.user_failure_data.description)
+        error = failure.error
+        cause = error.cause or error
+        if cause.cls_name == "DagsterAssetCheckFailedError":
+            return f"{event.step_key}: {_failed_checks(result)}"
+        return (
+            f"{event.step_key} failed with {cause.cls_name}; the whole story is in the run "
+            f"{result.run_id[:8]} of the Dagster UI (`rfm ui`)."
+        )
+    return f"run {result.run_id[:8]} failed; see the Dagster UI (`rfm ui`)."
+
+
+def _failed_checks(result: dg.ExecuteInProcessResult) -> str:
+    parts = []
+    for event in result.all_events:
+        if event.event_type_value != "ASSET_CHECK_EVALUATION":
+            continue
+        check: Any = event.event_specific_data
+        if not check.passed and check.severity == dg.AssetCheckSeverity.ERROR:
+            figures = ", ".join(f"{name} {value.value}" for name, value in check.metadata.items())
+            parts.append(f"the data check {check.check_name} did not pass ({figures})")
+    return "; ".join(parts) or "a data check did not pass"

@@ -1,0 +1,135 @@
+"""What the ``rfm`` command prints: progress while it works, tables when it is done."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from time import monotonic
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rfm_pipeline.definitions import warehouse_of
+from rfm_pipeline.diagnose.schemas import SEGMENTS
+from rfm_pipeline.ingest.report import FileCheck
+from rfm_pipeline.recall.sinks import sink_for
+from rfm_pipeline.runner import RunReport
+from rfm_pipeline.shop import CHURN_CLASSES, Shop
+from rfm_pipeline.warehouse.duckdb import Session
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Shows what is being done: a moving line in a terminal, plain lines anywhere else."""
+    console = Console(stderr=True)
+    begun = monotonic()
+
+    def plain(message: str) -> None:
+        line = f"[dim]{monotonic() - begun:6.1f} s[/dim]  {escape(message)}"
+        console.print(line, highlight=False, soft_wrap=True)
+
+    if not console.is_terminal:
+        yield plain
+        return
+    with console.status("starting") as status:
+
+        def moving(message: str) -> None:
+            if message.startswith(("history", "week", "nothing sent")):
+                plain(message)
+            status.update(escape(message))
+
+        yield moving
+
+
+def print_file_check(check: FileCheck) -> None:
+    """Prints what a file holds."""
+    console = Console()
+    total = sum(check.rows.values())
+    table = Table(title=str(check.path), title_justify="left", show_header=False)
+    table.add_row("preset", check.preset)
+    table.add_row("columns read", ", ".join(f"{c} ← {h.strip()}" for c, h in check.mapping.items()))
+    table.add_row("columns not used", ", ".join(name.strip() for name in check.unused) or "none")
+    table.add_row("rows read", f"{total:,}")
+    for name, count in check.rows.items():
+        table.add_row(f"  {name}", f"{count:,}")
+    table.add_row("  accepted without a customer", f"{check.without_customer:,}")
+    span = "no order" if check.first_ordered_at is None else None
+    table.add_row("orders from .. to", span or f"{check.first_ordered_at} .. {check.last_ordered_at}")
+    console.print(table)
+    if check.rejected:
+        reasons = Table(title="rejected", title_justify="left")
+        for heading in ("rows", "reason", "first rows"):
+            reasons.add_column(heading)
+        for reason, count, first in check.rejected:
+            reasons.add_row(f"{count:,}", reason, ", ".join(map(str, first)))
+        console.print(reasons)
+
+
+def print_summary(shop: Shop, report: RunReport) -> None:
+    """Prints what a run made: segments, the newly silent, list, tags, files."""
+    console = Console()
+    week = report.weeks[-1]
+    with warehouse_of(shop).transaction() as session:
+        console.print(_segments(session, shop, week))
+        console.print(_churners(session, week))
+    for first, last in report.history:
+        console.print(f"history filled in: {first}" + ("" if first == last else f" to {last}"))
+    _print_tags(console, shop, report)
+    for table, name, figures in report.warnings:
+        console.print(f"[yellow]look at[/yellow] {table}.{name}: {escape(figures)}", highlight=False)
+    console.print(f"tables: {shop.warehouse_path}", soft_wrap=True, highlight=False)
+    console.print(f"ledger: {shop.home / 'ledger.sqlite'}", soft_wrap=True, highlight=False)
+    tags = sink_for(shop).written_to(week)
+    if tags is not None and tags.exists():
+        console.print(f"tags:   {tags}", soft_wrap=True, highlight=False)
+    console.print(f"lineage and history: rfm ui --home {shop.home}", soft_wrap=True, highlight=False)
+
+
+def _segments(session: Session, shop: Shop, week: date) -> Table:
+    rows = session.execute(
+        "select segment, count(*), sum(monetary) from customer_segments where week = $week group by segment",
+        {"week": week},
+    ).fetchall()
+    found = {segment: (customers, money) for segment, customers, money in rows}
+    table = Table(title=f"{shop.shop.name}, week {week}", title_justify="left")
+    table.add_column("segment")
+    table.add_column("客群")
+    table.add_column("customers", justify="right")
+    table.add_column(f"money ({shop.shop.currency})", justify="right")
+    for segment, label in SEGMENTS.items():
+        customers, money = found.get(segment, (0, 0))
+        table.add_row(segment, label, f"{customers:,}", f"{money:,.2f}")
+    total = sum(customers for customers, _ in found.values())
+    table.add_section()
+    table.add_row("all", "全部", f"{total:,}", f"{sum(money for _, money in found.values()):,.2f}")
+    return table
+
+
+def _churners(session: Session, week: date) -> Table:
+    counted = {
+        "silent churners": "silent_churners where week = $week",
+        "new this week": "new_silent_churners where week = $week",
+        "recall list: to contact": "recall_list where week = $week and arm = 'recall'",
+        "recall list: hold-out": "recall_list where week = $week and arm = 'holdout'",
+        "tags to add": "tag_plan where week = $week and action = 'add'",
+        "tags to remove": "tag_plan where week = $week and action = 'remove'",
+        "tag changes done": "customer_tags where week = $week and status = 'done'",
+    }
+    table = Table(title_justify="left")
+    table.add_column("")
+    for name in (*CHURN_CLASSES, "all"):
+        table.add_column(name, justify="right")
+    for label, source in counted.items():
+        sql = f"select churn_class, count(*) from {source} group by churn_class"
+        found = dict(session.execute(sql, {"week": week}).fetchall())
+        numbers = [found.get(name, 0) for name in CHURN_CLASSES]
+        table.add_row(label, *(f"{n:,}" for n in (*numbers, sum(numbers))))
+    return table
+
+
+def _print_tags(console: Console, shop: Shop, report: RunReport) -> None:
+    tags = report.metadata.get("customer_tags", {})
+    if "refused" in tags:
+        console.print(f"[yellow]nothing sent:[/yellow] {escape(tags['refused'])}", highlight=False)
+    elif tags:
+        console.print(f"tag changes carried out by this run: {tags['sent']}, failed: {tags['failed']}")
