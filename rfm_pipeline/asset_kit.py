@@ -79,6 +79,8 @@ def asset_arguments(
         "owners": [OWNER],
         "pool": POOL,
         "metadata": table_metadata(table, lineage),
+        # a range of weeks is one run; on all assets, or `dg launch --partition-range` refuses the job
+        "backfill_policy": dg.BackfillPolicy.single_run(),
         "check_specs": [
             dg.AssetCheckSpec(
                 check.name,
@@ -92,7 +94,6 @@ def asset_arguments(
     }
     if partitions is not None:
         arguments["partitions_def"] = partitions
-        arguments["backfill_policy"] = dg.BackfillPolicy.single_run()
         arguments["freshness_policy"] = dg.FreshnessPolicy.cron(
             # the schedule runs Monday 06:00; two hours later the week should be there
             deadline_cron="0 8 * * 1",

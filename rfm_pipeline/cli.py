@@ -3,7 +3,6 @@
 Heavy libraries are imported inside the commands, so that ``rfm --help`` answers at once.
 """
 
-import contextlib
 import sys
 from datetime import date, timedelta
 from pathlib import Path
@@ -163,7 +162,8 @@ def ui(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 3000,
 ) -> None:
     """Opens the Dagster UI for the shop, with the weekly schedule running, until Ctrl-C."""
-    import subprocess
+    import os
+    import signal
 
     from rfm_pipeline.runner import prepare_instance
     from rfm_pipeline.shop import load_shop
@@ -171,9 +171,15 @@ def ui(
     shop = load_shop(_home(home))
     prepare_instance(shop)
     typer.echo(f"http://{host}:{port} shows {shop.shop.name}; Ctrl-C ends it")
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "rfm_pipeline.definitions"]
-    with contextlib.suppress(KeyboardInterrupt):
-        raise typer.Exit(subprocess.call([*command, "-h", host, "-p", str(port)]))
+    sys.stdout.flush()
+    # Dagster warns of any dagster.yaml in the current folder that isn't the one in use
+    os.chdir(shop.dagster_home)
+    # a shell that starts a job in the background has it ignore Ctrl-C, and Dagster ends by nothing else
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Dagster takes this process's place: whoever ends it ends the web server and the daemon, too
+    no_dg_here = "ignore:Function `dev_command` is superseded"
+    arguments = ["dev", "-m", "rfm_pipeline.definitions", "-h", host, "-p", str(port)]
+    os.execv(sys.executable, [sys.executable, "-W", no_dg_here, "-m", "dagster", *arguments])
 
 
 def main(arguments: list[str] | None = None) -> Any:

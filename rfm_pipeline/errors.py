@@ -22,7 +22,7 @@ class CoverageError(RfmError):
 
 
 class MissingWeekError(RfmError):
-    """A week builds on the week before, and that one has no snapshot."""
+    """A week builds on the table before it, or on the week before, and that has no snapshot."""
 
 
 class ValidationError(RfmError):

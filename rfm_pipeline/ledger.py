@@ -1,4 +1,4 @@
-"""The ledger: who was put on which list, in which arm, and which tags were asked for and done.
+"""The ledger: who was put on which list, in which arm, which tags were asked for and done, what arrived when.
 
 The one thing that can't be rebuilt from the orders, so it is a database of its own (SQLite by default), is
 only ever added to, and its unique keys make double work impossible:
@@ -6,6 +6,8 @@ only ever added to, and its unique keys make double work impossible:
 - ``campaigns``: one row is a sealed week.
 - ``assignments``: one row is a customer on a sealed list, with arm and words. A silence (customer,
   silent_since) is listed at most once, whatever is re-run.
+- ``landings``: one row is an order export that was loaded, in the order of arrival: where two exports hold
+  the same order, the later one is right, also when the warehouse is made again from the files.
 - ``tag_actions``: one row is a tag to add or remove. ``pending`` is written before the sink is called, the
   outcome after.
 
@@ -20,6 +22,8 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
+from rfm_pipeline.errors import RfmError
+
 PENDING, DONE, FAILED = "pending", "done", "failed"
 
 _META = sa.MetaData()
@@ -30,6 +34,14 @@ CAMPAIGNS = sa.Table(
     sa.Column("week", sa.Date, primary_key=True),
     sa.Column("listed", sa.Integer, nullable=False),
     sa.Column("sealed_at", sa.DateTime, nullable=False),
+)
+
+LANDINGS = sa.Table(
+    "landings",
+    _META,
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("content_hash", sa.String, nullable=False),
+    sa.Column("file_name", sa.String, nullable=False),
 )
 
 ASSIGNMENTS = sa.Table(
@@ -128,8 +140,10 @@ class Ledger:
         # values are customers' data: they must not show in an error's text
         engine = sa.create_engine(self._url, poolclass=sa.NullPool, hide_parameters=True, **options)
         try:
-            _META.create_all(engine)
             with engine.begin() as connection:
+                for table in _META.sorted_tables:
+                    # two processes may be the first at the same time
+                    connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
                 yield connection
         finally:
             engine.dispose()
@@ -138,6 +152,36 @@ class Ledger:
         with self._begin() as connection:
             rows = [tuple(row) for row in connection.execute(query)]
         return pl.DataFrame(rows, schema=dict(schema), orient="row")
+
+    def landing_positions(self) -> dict[str, int]:
+        """Content hash of every export ever loaded to its latest place in the order of arrival."""
+        latest = sa.select(LANDINGS.c.content_hash, sa.func.max(LANDINGS.c.position))
+        with self._begin() as connection:
+            rows = connection.execute(latest.group_by(LANDINGS.c.content_hash))
+            return {row[0]: row[1] for row in rows}
+
+    def note_landings(self, files: Sequence[tuple[str, str]]) -> None:
+        """Writes down the order of arrival where it isn't known yet.
+
+        Args:
+            files: (content hash, file name) of all exports in force, first come first.
+        """
+        known = self.landing_positions()
+        newest = max(known.values(), default=0)
+        last = 0
+        rows = []
+        for content_hash, file_name in files:
+            position = known.get(content_hash, 0)
+            if position <= last:
+                # not seen yet, or back again after a later one
+                newest += 1
+                position = newest
+                row = {"position": position, "content_hash": content_hash, "file_name": file_name}
+                rows.append(row)
+            last = position
+        if rows:
+            with self._begin() as connection:
+                connection.execute(sa.insert(LANDINGS), rows)
 
     def sealed_weeks(self) -> set[date]:
         """The weeks whose lists are final."""
@@ -162,6 +206,8 @@ class Ledger:
     def seal(self, week: date, assignments: pl.DataFrame, actions: pl.DataFrame, sink: str) -> bool:
         """Makes a week's list final and writes its tag changes as pending, all or nothing.
 
+        Of two processes that seal the same week, one does; the other finds it sealed.
+
         Args:
             week: The week.
             assignments: The list, with the columns of ``ASSIGNMENT_SCHEMA``.
@@ -172,22 +218,44 @@ class Ledger:
             False if the week was sealed already; the ledger is then left as it is.
 
         Raises:
-            sqlalchemy.exc.IntegrityError: If a customer was listed in this silence before.
+            RfmError: If a customer was listed in this silence before, in another week.
         """
         now = _now()
         campaign = {"week": week, "listed": assignments.height, "sealed_at": now}
         listed = assignments.select(*ASSIGNMENT_SCHEMA).to_dicts()
         asked = actions.select("customer_id", "tag", "action", "churn_class", "reason").to_dicts()
         common = {"week": week, "status": PENDING, "sink": sink, "requested_at": now}
-        with self._begin() as connection:
-            if connection.scalar(sa.select(CAMPAIGNS.c.week).where(CAMPAIGNS.c.week == week)):
+        if week in self.sealed_weeks():
+            return False
+        try:
+            with self._begin() as connection:
+                # first the campaign: its key lets one process through
+                connection.execute(sa.insert(CAMPAIGNS), campaign)
+                if listed:
+                    connection.execute(sa.insert(ASSIGNMENTS), listed)
+                if asked:
+                    connection.execute(sa.insert(TAG_ACTIONS), [{**row, **common} for row in asked])
+        except sa.exc.IntegrityError:
+            if week in self.sealed_weeks():
                 return False
-            connection.execute(sa.insert(CAMPAIGNS), campaign)
-            if listed:
-                connection.execute(sa.insert(ASSIGNMENTS), listed)
-            if asked:
-                connection.execute(sa.insert(TAG_ACTIONS), [{**row, **common} for row in asked])
+            # the database's own words may quote a customer
+            raise RfmError(self._why_not_sealed(week, assignments)) from None
         return True
+
+    def _why_not_sealed(self, week: date, assignments: pl.DataFrame) -> str:
+        """What to tell when the database refuses a week's list."""
+        silences = ["customer_id", "silent_since"]
+        again = assignments.join(self.assignments(), on=silences, how="semi").height
+        reason = (
+            f"{again} of its {assignments.height} customers were listed in the same silence by another week, "
+            "after this list was made"
+            if again
+            else "a customer or coupon code stands in it twice, or a value is missing"
+        )
+        return (
+            f"the list of week {week} can't be sealed: {reason}. Nothing was sent; materialize recall_list and "
+            "tag_plan of the week again."
+        )
 
     def record(self, week: date, outcomes: Iterable[tuple[str, str, str, str | None]]) -> None:
         """Writes what came of a week's pending tag changes; a known success is never overwritten.

@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 
 from rfm_pipeline.definitions import build_defs, warehouse_of
-from rfm_pipeline.diagnose.pipeline import newest_order_at
+from rfm_pipeline.diagnose.pipeline import newest_order_at, require_coverage
 from rfm_pipeline.diagnose.schemas import NEW_SILENT_CHURNERS
 from rfm_pipeline.errors import CoverageError, RfmError
 from rfm_pipeline.shop import Shop
@@ -102,7 +102,7 @@ class Runner:
         with dg.DagsterInstance.get() as instance, self._logger() as logger:
             execute = _Executor(defs, instance, logger, self._report)
             ingest = execute("ingest_job")
-            weeks = list(asked) if asked else [self._newest_covered_week()]
+            weeks = self._weeks_to_make(asked)
             later = [key for key in execute.asset_keys("weekly_job") if key not in ingest]
             history = [key for key in execute.asset_keys("history_job") if key not in ingest]
             for first, last in ranges(self._weeks_to_fill(before=weeks[0])):
@@ -126,7 +126,8 @@ class Runner:
 
         yield progress
 
-    def _newest_covered_week(self) -> date:
+    def _weeks_to_make(self, asked: Sequence[date] | None) -> list[date]:
+        """The asked weeks, or the newest covered one; refused before any work if the orders don't do."""
         now = shop_now(self._shop)
         with self._warehouse.transaction() as session:
             newest = newest_order_at(session, now)
@@ -136,6 +137,9 @@ class Runner:
                 f"{self._shop.orders_dir} holds one order only: that is too little to tell who fell silent. "
                 "Load the shop's whole order history."
             )
+        if asked:
+            require_coverage(self._shop, newest, asked)
+            return list(asked)
         week = newest_covered_week(self._shop, newest, now)
         if week is None:
             reach = "there is no order yet" if newest is None else f"the newest order is of {newest.date()}"
@@ -144,7 +148,7 @@ class Runner:
                 f"{self._shop.shop.first_week} (shop.first_week in shop.yaml). Load newer orders or set an "
                 "earlier first week."
             )
-        return week
+        return [week]
 
     def _weeks_to_fill(self, before: date) -> list[date]:
         """The weeks before the asked ones that have no snapshot, or one that its orders have overtaken."""

@@ -53,8 +53,12 @@ def print_file_check(check: FileCheck) -> None:
     for name, count in check.rows.items():
         table.add_row(f"  {name}", f"{count:,}")
     table.add_row("  accepted without a customer", f"{check.without_customer:,}")
-    span = "no order" if check.first_ordered_at is None else None
-    table.add_row("orders from .. to", span or f"{check.first_ordered_at} .. {check.last_ordered_at}")
+    span = (
+        "no order"
+        if check.first_ordered_at is None
+        else f"{check.first_ordered_at} to {check.last_ordered_at}"
+    )
+    table.add_row("orders from", span)
     console.print(table)
     if check.rejected:
         reasons = Table(title="rejected", title_justify="left")

@@ -98,9 +98,11 @@ CUSTOMER_RFM_CHECKS = [
         sql="""
             select count(*) as stale_weeks
             from snapshots s
-            where s.table_name = 'customer_rfm' and exists (
-                select 1 from input_changes c where c.version > s.inputs_version and c.week <= s.week
-            )
+            where s.table_name = 'customer_rfm'
+                and s.week <= (select max(week) from target_weeks)
+                and exists (
+                    select 1 from input_changes c where c.version > s.inputs_version and c.week <= s.week
+                )
         """,
         blocking=False,
     ),

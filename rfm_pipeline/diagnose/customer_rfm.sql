@@ -1,30 +1,48 @@
 -- customer_rfm: one row is a customer at a week: what was known of them before as_of.
--- Activity is added up once to each customer's running total. A total holds from its own week until the
--- customer's next activity, so every week asked for finds its total without adding up the past again.
+-- All up to the first week asked for is added up to an opening total. Only customers with activity in the later
+-- weeks get running totals, which hold from one activity to the next; every week finds its total by that span.
+-- So a single week costs one group by, and a range adds up the past once.
 with
 
-bounds as (
+opening as (
 
-    select min(week) as first_week, max(week) as last_week from target_weeks
+    select
+        customer_id,
+        (select min(week) from target_weeks) as week,
+        sum(orders - refunded_orders) as frequency,
+        sum(sales - refunds) as monetary,
+        min(first_order_at) as first_order_at,
+        max(last_order_at) as last_order_at,
+        max(last_return_at) as last_return_at,
+    from customer_activity
+    where week <= (select min(week) from target_weeks)
+    group by customer_id
 
 ),
 
-activity as (
+later as (
 
-    -- all that lies before the weeks asked for is one opening row a customer
     select
-        a.customer_id,
-        greatest(a.week, b.first_week) as week,
-        sum(a.orders) as orders,
-        sum(a.orders - a.refunded_orders) as frequency,
-        sum(a.sales - a.refunds) as monetary,
-        min(a.first_order_at) as first_order_at,
-        max(a.last_order_at) as last_order_at,
-        max(a.last_return_at) as last_return_at,
-    from customer_activity a
-    cross join bounds b
-    where a.week <= b.last_week
-    group by a.customer_id, greatest(a.week, b.first_week)
+        customer_id,
+        week,
+        orders - refunded_orders as frequency,
+        sales - refunds as monetary,
+        first_order_at,
+        last_order_at,
+        last_return_at,
+    from customer_activity
+    where
+        week > (select min(week) from target_weeks)
+        and week <= (select max(week) from target_weeks)
+
+),
+
+steps as (
+
+    select * from later
+    union all
+    select o.* from opening o
+    where exists (select 1 from later l where l.customer_id = o.customer_id)
 
 ),
 
@@ -33,17 +51,28 @@ totals as (
     select
         customer_id,
         week as valid_from,
-        lead(week) over later as valid_to,
-        sum(orders) over so_far as orders,
+        lead(week, 1, date '9999-12-31') over next_step as valid_to,
         sum(frequency) over so_far as frequency,
         sum(monetary) over so_far as monetary,
         min(first_order_at) over so_far as first_order_at,
         max(last_order_at) over so_far as last_order_at,
         max(last_return_at) over so_far as last_return_at,
-    from activity
+    from steps
     window
-        later as (partition by customer_id order by week),
+        next_step as (partition by customer_id order by week),
         so_far as (partition by customer_id order by week rows between unbounded preceding and current row)
+    union all
+    select
+        o.customer_id,
+        o.week as valid_from,
+        date '9999-12-31' as valid_to,
+        o.frequency,
+        o.monetary,
+        o.first_order_at,
+        o.last_order_at,
+        o.last_return_at,
+    from opening o
+    where not exists (select 1 from later l where l.customer_id = o.customer_id)
 
 )
 
@@ -58,6 +87,6 @@ select
     c.last_order_at,
     c.last_return_at,
 from totals c
-join target_weeks t on t.week >= c.valid_from and (c.valid_to is null or t.week < c.valid_to)
+join target_weeks t on t.week >= c.valid_from and t.week < c.valid_to
 -- a customer exists from the first paid order on
-where c.orders > 0
+where c.last_order_at is not null

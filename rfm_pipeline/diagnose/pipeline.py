@@ -126,46 +126,58 @@ def write_customer_rfm(
 
 
 def write_customer_segments(warehouse: Warehouse, shop: Shop, weeks: Sequence[date]) -> Rows:
-    """Writes ``segment_thresholds`` and ``customer_segments`` for the weeks, together."""
-    return _write(warehouse, shop, weeks, SEGMENT_THRESHOLDS, CUSTOMER_SEGMENTS)
+    """Writes ``segment_thresholds`` and ``customer_segments`` for the weeks, together.
+
+    Raises:
+        MissingWeekError: If a week has no ``customer_rfm``.
+    """
+    return _write(warehouse, shop, weeks, CUSTOMER_RFM, SEGMENT_THRESHOLDS, CUSTOMER_SEGMENTS)
 
 
 def write_silent_churners(warehouse: Warehouse, shop: Shop, weeks: Sequence[date]) -> Rows:
-    """Writes ``bestsellers``, ``low_prices`` and ``silent_churners`` for the weeks, together."""
-    return _write(warehouse, shop, weeks, BESTSELLERS, LOW_PRICES, SILENT_CHURNERS)
+    """Writes ``bestsellers``, ``low_prices`` and ``silent_churners`` for the weeks, together.
+
+    Raises:
+        MissingWeekError: If a week has no ``customer_segments``.
+    """
+    return _write(warehouse, shop, weeks, CUSTOMER_SEGMENTS, BESTSELLERS, LOW_PRICES, SILENT_CHURNERS)
 
 
 def write_new_silent_churners(warehouse: Warehouse, shop: Shop, weeks: Sequence[date]) -> Rows:
     """Writes ``new_silent_churners`` for the weeks.
 
     Raises:
-        MissingWeekError: If the week before has no snapshot: an empty yesterday would turn every silent
-            customer into a new one.
+        MissingWeekError: If a week or the one before has no snapshot: an empty yesterday would turn every
+            silent customer into a new one.
     """
     with warehouse.transaction() as session:
-        _require_week_before(session, shop, weeks)
+        before = [week - WEEK for week in weeks if week != shop.shop.first_week]
+        _require_snapshots(session, shop, SILENT_CHURNERS, before, "which the week after is compared with")
+        _require_snapshots(session, shop, SILENT_CHURNERS, weeks, "from which its newly silent are taken")
         return session.replace_weeks(
             NEW_SILENT_CHURNERS, weeks, sql_of(NEW_SILENT_CHURNERS), parameters(shop)
         )
 
 
-def _require_week_before(session: Session, shop: Shop, weeks: Sequence[date]) -> None:
-    have = session.snapshot_weeks(SILENT_CHURNERS.name)
-    needed = {week - WEEK for week in weeks if week != shop.shop.first_week}
-    missing = sorted(needed - have)
+def _require_snapshots(
+    session: Session, shop: Shop, table: Table, weeks: Sequence[date], purpose: str
+) -> None:
+    """Stops where a table wasn't made: its missing rows would pass for a week without customers."""
+    missing = sorted(set(weeks) - session.snapshot_weeks(table.name))
     if missing:
         span = f"{missing[0]}..{missing[-1]}"
         raise MissingWeekError(
-            f"silent_churners has no snapshot of week {missing[0]}, which {missing[0] + WEEK} is compared "
-            f"with. Make it first: rfm run --home {shop.home} --weeks {span} (or backfill history_job for "
+            f"{table.name} has no snapshot of week {missing[0]}, {purpose}. "
+            f"Make it first: rfm run --home {shop.home} --weeks {span} (or backfill history_job for "
             f"{span} in the Dagster UI), then run this week again."
         )
 
 
-def _write(warehouse: Warehouse, shop: Shop, weeks: Sequence[date], *tables: Table) -> Rows:
+def _write(warehouse: Warehouse, shop: Shop, weeks: Sequence[date], source: Table, *tables: Table) -> Rows:
     """Writes tables that belong together in one transaction; returns the rows of the last."""
     rows: Rows = {}
     with warehouse.transaction() as session:
+        _require_snapshots(session, shop, source, weeks, f"from which its {tables[-1].name} are made")
         for table in tables:
             rows = session.replace_weeks(table, weeks, sql_of(table), parameters(shop))
     return rows

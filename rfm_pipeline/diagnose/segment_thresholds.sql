@@ -7,7 +7,11 @@ weeks as (
     select
         t.week,
         count(r.customer_id) as customers,
-        quantile_cont(cast(r.monetary as decimal(38, 10)), cast($monetary_high_quantile as double)) as limit_m,
+        quantile_cont(
+            cast(r.monetary as decimal(38, 10)),
+            -- without a quantile any number will do: its limit is not used
+            coalesce(cast($monetary_high_quantile as double), 0)
+        ) as limit_m,
         -- the place of the quantile among the customers, counted from 0
         cast($monetary_high_quantile as decimal(9, 8)) * (count(r.customer_id) - 1) as place,
     from target_weeks t

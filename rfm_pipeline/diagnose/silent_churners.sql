@@ -90,7 +90,8 @@ select
     s.customer_id,
     case
         when b.sku is not null then 'A'
-        when f.sku is not null and coalesce(f.dearest_full_price <= p.low_price, true) then 'B'
+        when f.sku is not null and f.dearest_full_price is null then 'B'
+        when f.dearest_full_price <= p.low_price then 'B'
         else 'C'
     end as churn_class,
     coalesce(b.sku, f.sku) as favourite_sku,

@@ -8,6 +8,7 @@ from rfm_pipeline.asset_kit import answer_checks, asset_arguments, permanent_fai
 from rfm_pipeline.ingest.checks import ORDER_LINES_CHECKS, RAW_ORDERS_CHECKS
 from rfm_pipeline.ingest.loading import LoadReport, load_new_files, update_order_lines
 from rfm_pipeline.ingest.schemas import ORDER_LINES, RAW_ORDERS
+from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 
@@ -29,10 +30,12 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
         )
     )
     def raw_orders(
-        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+        context: dg.AssetExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
         with permanent_failures():
-            report = load_new_files(warehouse, shop, progress=context.log.info)
+            report = load_new_files(warehouse, shop, context.log.info, ledger)
         rows = warehouse.read("select count(*) as n from raw_orders")["n"][0]
         return dg.MaterializeResult(
             metadata={"dagster/row_count": rows, **_load_metadata(report)},

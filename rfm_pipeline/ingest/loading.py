@@ -6,6 +6,7 @@ orders, and notes the weeks in which something really changed for the stages tha
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,9 @@ from rfm_pipeline.ingest.reading import (
     stage,
 )
 from rfm_pipeline.ingest.schemas import ORDER_BATCHES, ORDER_LINES, RAW_ORDERS, REJECTED_ROWS
+from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.shop import Shop
+from rfm_pipeline.staging import staging_folder
 from rfm_pipeline.warehouse.duckdb import Session, Warehouse
 from rfm_pipeline.warehouse.schema import validate
 from rfm_pipeline.warehouse.sql import read_sql
@@ -82,11 +85,23 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load_new_files(warehouse: Warehouse, shop: Shop, progress: Progress = lambda _: None) -> LoadReport:
+def load_new_files(
+    warehouse: Warehouse,
+    shop: Shop,
+    progress: Progress = lambda _: None,
+    ledger: Ledger | None = None,
+) -> LoadReport:
     """Loads every export whose content isn't in the warehouse yet.
 
     A file with a known name and new content replaces its former rows. All headers are checked before
     the first row is read.
+
+    Args:
+        warehouse: Where the rows go.
+        shop: The settings.
+        progress: Is told which file is read.
+        ledger: Knows the order in which exports arrived, so that a warehouse made again from the files
+            takes the same export as the later one. Files it doesn't know come last, by name.
 
     Raises:
         OrderFileError: If there is nothing to read at all, or a file can't be read; files loaded before
@@ -107,7 +122,11 @@ def load_new_files(warehouse: Warehouse, shop: Shop, progress: Progress = lambda
             f"{shop.orders_dir} holds no order export. Drop the shop's exports there "
             f"({', '.join(SUFFIXES)}) and run again."
         )
-    fresh = [file for file in landed if file.content_hash not in known]
+    arrived = {} if ledger is None else ledger.landing_positions()
+    fresh = sorted(
+        (file for file in landed if file.content_hash not in known),
+        key=lambda file: arrived.get(file.content_hash, math.inf),
+    )
     sources = _open_all(fresh, preset)
     report = LoadReport(
         unchanged=len(landed) - len(fresh),
@@ -127,6 +146,11 @@ def load_new_files(warehouse: Warehouse, shop: Shop, progress: Progress = lambda
         taken.add(file.content_hash)
         progress(f"reading {file.name} ({number} of {len(fresh)})")
         report.loaded.append(_load(warehouse, shop, file, source))
+    if ledger is not None:
+        with warehouse.transaction() as session:
+            batches = session.execute("select content_hash, file_name from order_batches order by batch_id")
+            in_force = batches.fetchall()
+        ledger.note_landings(in_force)
     return report
 
 
@@ -178,12 +202,10 @@ def _open_all(files: Sequence[Landing], preset: Preset) -> list[Source]:
 
 
 def _load(warehouse: Warehouse, shop: Shop, file: Landing, source: Source) -> dict[str, Any]:
-    staged = stage(source, shop.shop.timezone, shop.home / ".staging")
-    try:
+    with staging_folder(shop.home) as folder:
+        staged = stage(source, shop.shop.timezone, folder)
         with warehouse.transaction() as session:
             return _insert(session, file, source.preset, staged)
-    finally:
-        staged.unlink(missing_ok=True)
 
 
 def _insert(session: Session, file: Landing, preset: Preset, staged: Path) -> dict[str, Any]:

@@ -63,8 +63,8 @@ def check_file(path: Path, preset: Preset, zone: str) -> FileCheck:
         accepted = rows.filter(pl.col("disposition") == ACCEPTED)
         totals = accepted.select(
             pl.col("customer_id").is_null().sum().alias("without_customer"),
-            pl.col("ordered_at").min().cast(pl.String).alias("first"),
-            pl.col("ordered_at").max().cast(pl.String).alias("last"),
+            pl.col("ordered_at").min().dt.strftime("%Y-%m-%d %H:%M").alias("first"),
+            pl.col("ordered_at").max().dt.strftime("%Y-%m-%d %H:%M").alias("last"),
         ).collect(engine="streaming")
     return FileCheck(
         path=path,

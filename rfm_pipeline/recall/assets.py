@@ -176,6 +176,8 @@ def _refusal(
         return None
     if stale:
         return f"orders of week {week} changed since the list was made; materialize the week again"
+    if strangers := tagging.strangers(warehouse, week):
+        return f"the plan tags {strangers} customers who are not to be contacted by the list; make it again"
     if reason := guards.refuse_size(shop, tagging.planned_customers(warehouse, week)):
         return reason
     late = tagging.opted_out_since(warehouse, read_reach(shop), week)

@@ -51,7 +51,8 @@ class Reach:
 
 def _read_all(folder: Path, required: Sequence[str], optional: Sequence[str]) -> pl.DataFrame | None:
     """All CSV files of a folder as text columns, None if there is none."""
-    if not folder.exists():
+    # a link to a share that isn't mounted is no missing folder
+    if not folder.exists() and not folder.is_symlink():
         return None
     try:
         paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
@@ -69,11 +70,11 @@ def _read_one(path: Path, required: Sequence[str], optional: Sequence[str]) -> p
         )
     try:
         frame = pl.read_csv(path, infer_schema=False)
+        frame = frame.rename({name: name.strip() for name in frame.columns})
     except (pl.exceptions.PolarsError, OSError):
         raise SuppressionError(
             f"{path} can't be read as UTF-8 CSV; nobody is recalled until it is mended."
         ) from None
-    frame = frame.rename({name: name.strip() for name in frame.columns})
     missing = [name for name in required if name not in frame.columns]
     if missing:
         raise SuppressionError(
@@ -115,19 +116,33 @@ def read_reach(shop: Shop) -> Reach:
 
 
 def _usable(contacts: pl.DataFrame) -> pl.DataFrame:
-    """(customer_id, channel, usable): an address is there, and the consent, where it is asked for, a yes."""
+    """(customer_id, channel, usable): an address is there, and the consent, where it is asked for, a yes.
+
+    A customer with several rows needs the yes beside an address, and a no in any of them closes the channel.
+    """
     frames = []
     for channel, address in CHANNEL_COLUMNS.items():
         consent = _CONSENT_COLUMNS[channel]
-        usable = pl.col(address).is_not_null()
+        usable = pl.col(address).is_not_null().any()
         if contacts[consent].is_not_null().any():
-            usable = usable & pl.col(consent).str.to_lowercase().is_in(_YES).fill_null(False)
+            says_yes = pl.col(consent).str.to_lowercase().is_in(_YES)
+            usable = (pl.col(address).is_not_null() & says_yes.fill_null(False)).any()
+            usable = usable & says_yes.fill_null(True).all()
         frames.append(
             contacts.group_by("customer_id")
-            .agg(usable.any().alias("usable"))
+            .agg(usable.alias("usable"))
             .select("customer_id", pl.lit(channel).alias("channel"), "usable")
         )
     return pl.concat(frames)
+
+
+def _one_spelling(address: str) -> pl.Expr:
+    """A phone number or e-mail address so that two spellings of the same one are equal."""
+    if address == "email":
+        return pl.col(address).str.to_lowercase()
+    digits = pl.col(address).str.replace_all(r"\D", "").str.replace(r"^00", "")
+    # a Chinese mobile number with and without its country code
+    return digits.str.replace(r"^86(1\d{10})$", "$1").replace("", None)
 
 
 def _name_optouts(optouts: pl.DataFrame, contacts: pl.DataFrame | None) -> tuple[pl.DataFrame, int]:
@@ -142,8 +157,9 @@ def _name_optouts(optouts: pl.DataFrame, contacts: pl.DataFrame | None) -> tuple
     if contacts is not None:
         people = contacts.drop_nulls("customer_id")
         for address in ("phone", "email"):
-            known = people.select("customer_id", address).drop_nulls()
-            found = by_address.join(known, on=address, how="inner")
+            spelled = _one_spelling(address)
+            known = people.select("customer_id", spelled).drop_nulls()
+            found = by_address.with_columns(spelled).join(known, on=address, how="inner")
             named = pl.concat([named, found.select(named.columns)])
     unmatched = numbered.height - named["row"].n_unique()
     word = pl.col("channel").str.to_lowercase()

@@ -15,6 +15,7 @@ import polars as pl
 
 from rfm_pipeline.ledger import DONE
 from rfm_pipeline.shop import Shop
+from rfm_pipeline.staging import staging_folder
 
 Outcome = tuple[str, str, str, str | None]
 """(customer_id, tag, status, error) of one tag change."""
@@ -52,8 +53,9 @@ class LocalSink:
 
     name = "local"
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, shop: Shop) -> None:
+        self._home = shop.home
+        self._folder = shop.out_dir / "tags"
 
     def written_to(self, week: date) -> Path:
         """See :meth:`TagSink.written_to`."""
@@ -64,18 +66,20 @@ class LocalSink:
         columns = ("customer_id", "action", "tag", "churn_class", "reason")
         self._folder.mkdir(parents=True, exist_ok=True)
         target = self.written_to(week)
-        part = target.with_suffix(f".{os.getpid()}.part")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            # with a BOM, so that Excel reads the Chinese tags as UTF-8
-            all_actions.select(columns).sort("action", "tag", "customer_id").write_csv(file, include_bom=True)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
+        with staging_folder(self._home) as staging:
+            part = staging / target.name
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                # with a BOM, so that Excel reads the Chinese tags as UTF-8
+                rows = all_actions.select(columns).sort("action", "tag", "customer_id")
+                rows.write_csv(file, include_bom=True)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
         for customer_id, tag in open_actions.select("customer_id", "tag").iter_rows():
             yield customer_id, tag, DONE, None
 
 
 def sink_for(shop: Shop) -> TagSink:
     """The sink that the settings name."""
-    return LocalSink(shop.out_dir / "tags")
+    return LocalSink(shop)

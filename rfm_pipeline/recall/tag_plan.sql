@@ -1,6 +1,6 @@
 -- tag_plan: one row is a tag to add or to remove this week: what should be, minus what is.
 -- Added: the recall arm of the week's list. Removed: a tag that is on since an earlier list, when the
--- customer bought again, opted out, or the campaign is over. The hold-out appears nowhere.
+-- customer bought again, may no longer be reached in WeCom, or the campaign is over. The hold-out gets none.
 with
 
 to_add as (
@@ -10,9 +10,7 @@ to_add as (
     join class_tags g on g.churn_class = l.churn_class
     where l.week in (select week from target_weeks)
         and l.arm = 'recall'
-        and not exists (
-            select 1 from opted_out o where o.customer_id = l.customer_id and o.channel = 'wecom'
-        )
+        and not exists (select 1 from no_wecom n where n.customer_id = l.customer_id)
 
 ),
 
@@ -31,22 +29,18 @@ judged as (
         d.*,
         case
             when r.last_order_at > d.silent_since then 'returned'
-            when o.customer_id is not null then 'suppressed'
+            when n.customer_id is not null then 'suppressed'
             when d.as_of >= d.listed_week + 7 + cast($campaign_days as integer) then 'campaign over'
         end as reason,
     from tags_on d
     left join customer_rfm r on r.week = d.week and r.customer_id = d.customer_id
-    left join (select distinct customer_id from opted_out where channel = 'wecom') o
-        on o.customer_id = d.customer_id
+    left join no_wecom n on n.customer_id = d.customer_id
 
 )
 
+-- a tag that is still on from an earlier silence is added again: it is this list's from now on
 select week, customer_id, tag, action, churn_class, reason
 from to_add
-where not exists (
-    select 1 from tags_on d
-    where d.week = to_add.week and d.customer_id = to_add.customer_id and d.tag = to_add.tag
-)
 union all
 select j.week, j.customer_id, j.tag, 'remove' as action, j.churn_class, j.reason
 from judged j

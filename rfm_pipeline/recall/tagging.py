@@ -7,7 +7,6 @@ is only ever continued with what is not done yet, and a silence can be listed on
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import islice
 
 import polars as pl
 
@@ -15,7 +14,7 @@ from rfm_pipeline.ledger import DONE, PENDING, Ledger
 from rfm_pipeline.recall.contacts import Reach
 from rfm_pipeline.recall.listing import ledger_rows
 from rfm_pipeline.recall.schemas import ADD, CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
-from rfm_pipeline.recall.sinks import TagSink
+from rfm_pipeline.recall.sinks import Outcome, TagSink
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.warehouse.sql import read_sql
@@ -34,7 +33,7 @@ def write_tag_plan(
     class_tags = pl.DataFrame({"churn_class": list(shop.recall.tags), "tag": list(shop.recall.tags.values())})
     frames = {
         "class_tags": class_tags,
-        "opted_out": reach.opted_out,
+        "no_wecom": _no_wecom(reach),
         "tags_done": tags_on(ledger),
     }
     with warehouse.transaction() as session:
@@ -93,12 +92,7 @@ def apply_tags(warehouse: Warehouse, ledger: Ledger, sink: TagSink, week: date) 
     plan = warehouse.read(f"select * from {TAG_PLAN.name} where week = $week", {"week": week})
     newly_sealed = ledger.seal(week, ledger_rows(listed), plan, sink.name)
     actions = ledger.tag_actions([week])
-    waiting = actions.filter(pl.col("status") != DONE)
-    sent = 0
-    stream = sink.apply(week, waiting, actions)
-    while outcomes := list(islice(stream, _OUTCOMES_AT_ONCE)):
-        ledger.record(week, outcomes)
-        sent += sum(status == DONE for _, _, status, _ in outcomes)
+    sent = _carry_out(ledger, sink, week, actions)
     final = ledger.tag_actions([week])
     return TagReport(
         sent=sent,
@@ -108,6 +102,24 @@ def apply_tags(warehouse: Warehouse, ledger: Ledger, sink: TagSink, week: date) 
     )
 
 
+def _carry_out(ledger: Ledger, sink: TagSink, week: date, actions: pl.DataFrame) -> int:
+    """Hands the sink what is not done yet and records what it tells; returns how many are done."""
+    waiting = actions.filter(pl.col("status") != DONE)
+    sent = 0
+    known: list[Outcome] = []
+    try:
+        for outcome in sink.apply(week, waiting, actions):
+            known.append(outcome)
+            sent += outcome[2] == DONE
+            if len(known) == _OUTCOMES_AT_ONCE:
+                ledger.record(week, known)
+                known = []
+    finally:
+        # a sink that breaks has carried out what it told of until then
+        ledger.record(week, known)
+    return sent
+
+
 def write_customer_tags(warehouse: Warehouse, ledger: Ledger, weeks: Sequence[date]) -> dict[date, int]:
     """Mirrors the ledger's tag changes of the weeks into ``customer_tags``."""
     actions = ledger.tag_actions(list(weeks)).select(_TAG_COLUMNS)
@@ -115,12 +127,24 @@ def write_customer_tags(warehouse: Warehouse, ledger: Ledger, weeks: Sequence[da
         return session.replace_weeks(CUSTOMER_TAGS, weeks, "select * from tag_rows")
 
 
+def strangers(warehouse: Warehouse, week: date) -> int:
+    """How many tags the week's plan adds to others than the customers of the list's recall arm.
+
+    None, unless the list was made again after the plan.
+    """
+    query = """
+        select count(*) as n from tag_plan p
+        where p.week = $week and p.action = 'add' and not exists (
+            select 1 from recall_list l
+            where l.week = p.week and l.customer_id = p.customer_id and l.arm = 'recall'
+        )
+    """
+    return int(warehouse.read(query, {"week": week})["n"][0])
+
+
 def opted_out_since(warehouse: Warehouse, reach: Reach, week: date) -> int:
-    """How many customers whom the week's plan would tag have opted out by now."""
-    silenced = pl.concat(
-        [reach.opted_out.filter(pl.col("channel") == "wecom").select("customer_id"), reach.unreachable]
-    ).unique()
-    with warehouse.transaction() as session, session.frames(silenced=silenced):
+    """How many customers whom the week's plan would tag may not be reached in WeCom by now."""
+    with warehouse.transaction() as session, session.frames(silenced=_no_wecom(reach)):
         return int(
             session.value(
                 "select count(distinct customer_id) from tag_plan where week = $week and action = 'add' "
@@ -128,3 +152,8 @@ def opted_out_since(warehouse: Warehouse, reach: Reach, week: date) -> int:
                 {"week": week},
             )
         )
+
+
+def _no_wecom(reach: Reach) -> pl.DataFrame:
+    """(customer_id) of those who may not be reached in WeCom, and so get no tag there."""
+    return reach.closed.filter(pl.col("channel") == "wecom").select("customer_id").unique()

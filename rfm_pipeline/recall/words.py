@@ -1,7 +1,7 @@
 """The words for each listed customer, from the templates in ``shop.yaml``.
 
-Templates are Jinja2 in a sandbox; a placeholder that doesn't exist is an error when the settings are
-loaded, not when the first customer gets a broken message.
+Templates are Jinja2 in a sandbox, and each is rendered once for a made-up customer when the settings are
+loaded: what is wrong with it is told then, not when the first customer gets a broken message.
 """
 
 import difflib
@@ -19,6 +19,15 @@ from rfm_pipeline.weeks import as_of
 PLACEHOLDERS = ("shop", "product", "coupon", "offer", "valid_until")
 UNNAMED_PRODUCT = "您选购的好物"
 CHANNELS = {"sms": ("sms",), "email": ("email_subject", "email_body"), "wecom": ("wecom_text",)}
+_EXAMPLE = {
+    "shop": "店铺",
+    "product": UNNAMED_PRODUCT,
+    "coupon": "A0123456789AB",
+    "offer": "礼券",
+    "valid_until": "2025-01-31",
+}
+# 【】 is the signature's alone in a text message, and what looks like a placeholder is one left over
+_NOT_IN_A_NAME = {"【": "「", "】": "」", "{{": "{", "}}": "}"}
 _FIELDS = {"sms": "sms", "email_subject": "email_subject", "email_body": "email_body", "wecom_text": "wecom"}
 
 
@@ -26,11 +35,22 @@ def _environment() -> SandboxedEnvironment:
     return SandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False)
 
 
+def _render_example(template: Template, where: str) -> None:
+    """Finds what only shows when a template is rendered: forbidden attributes, endless loops, empty texts."""
+    try:
+        text = template.render(_EXAMPLE)
+    except Exception as error:
+        # a template can fail in any way that Python can; no customer's data is in it yet
+        raise ShopFileError(f"{where} can't be rendered: {error}") from None
+    if not text.strip():
+        raise ShopFileError(f"{where} comes out empty; write the words, or leave the default ones.")
+
+
 def compile_words(shop: Shop) -> dict[tuple[str, str], Template]:
     """The templates by class and text column, checked.
 
     Raises:
-        ShopFileError: If a template can't be parsed or names an unknown placeholder.
+        ShopFileError: If a template can't be parsed, names an unknown placeholder, or can't be rendered.
     """
     environment = _environment()
     compiled = {}
@@ -48,7 +68,16 @@ def compile_words(shop: Shop) -> dict[tuple[str, str], Template]:
                 near = difflib.get_close_matches(name, PLACEHOLDERS, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(PLACEHOLDERS)}"
                 raise ShopFileError(f"{where}: unknown placeholder {name!r}; {hint}")
+            _render_example(compiled[churn_class, text], where)
     return compiled
+
+
+def product_in_words(name: str | None) -> str:
+    """A product's name as it can stand in a message, on one line; a paraphrase if it has none."""
+    words = " ".join((name or "").split())
+    for sign, instead in _NOT_IN_A_NAME.items():
+        words = words.replace(sign, instead)
+    return words or UNNAMED_PRODUCT
 
 
 def valid_until(shop: Shop, week: date) -> date:
@@ -73,7 +102,7 @@ def write_words(shop: Shop, listed: pl.DataFrame, closed_channels: pl.DataFrame)
     for row in listed.iter_rows(named=True):
         values = {
             "shop": shop.shop.name,
-            "product": (row["favourite_product"] or "").strip() or UNNAMED_PRODUCT,
+            "product": product_in_words(row["favourite_product"]),
             "coupon": row["coupon_code"],
             "offer": shop.recall.offers[row["churn_class"]],
             "valid_until": f"{valid_until(shop, row['week']):%Y-%m-%d}",

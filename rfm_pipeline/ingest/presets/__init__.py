@@ -92,10 +92,11 @@ def load_preset(name: str) -> Preset:
         ShopFileError: If there is none of that name.
     """
     if name not in preset_names():
-        near = difflib.get_close_matches(name, preset_names(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        near = difflib.get_close_matches(name, preset_names(), n=1, cutoff=0.4)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ShopFileError(
-            f"orders.preset: there is no preset {name!r}{hint} Known: {', '.join(preset_names())}."
+            f"there is no preset {name!r}.{hint} Known presets: {', '.join(preset_names())} "
+            "(orders.preset in shop.yaml)."
         )
     text = resources.files(__package__).joinpath(f"{name}.yaml").read_text("utf-8")
     return Preset(name=name, **yaml.safe_load(text))
