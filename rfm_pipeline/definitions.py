@@ -5,11 +5,10 @@ from pathlib import Path
 
 import dagster as dg
 
-# preview and beta parts that this project uses on purpose, named one by one
-warnings.filterwarnings("ignore", message=r".*partitions_def on an AssetCheckSpec.*")
+# a beta part that this project uses on purpose
 warnings.filterwarnings("ignore", message=r"Parameter `backfill_policy` .*")
 
-from rfm_pipeline import automation  # noqa: E402 - the filters come first
+from rfm_pipeline import automation  # noqa: E402 - the filter comes first
 from rfm_pipeline.diagnose import assets as diagnose  # noqa: E402
 from rfm_pipeline.diagnose import checks as diagnose_checks  # noqa: E402
 from rfm_pipeline.ingest import assets as ingest  # noqa: E402

@@ -253,8 +253,8 @@ class Ledger:
             else "a customer or coupon code stands in it twice, or a value is missing"
         )
         return (
-            f"the list of week {week} can't be sealed: {reason}. Nothing was sent; materialize recall_list and "
-            "tag_plan of the week again."
+            f"the list of week {week} can't be sealed: {reason}. Nothing was sent; materialize "
+            "recall_list and tag_plan of the week again."
         )
 
     def record(self, week: date, outcomes: Iterable[tuple[str, str, str, str | None]]) -> None:

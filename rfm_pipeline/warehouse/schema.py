@@ -76,8 +76,8 @@ def validate(table: Table, batches: Iterable[pl.DataFrame], what: str) -> int:
 
     Raises:
         ValidationError: With counts per column and check, up to the batch in which they pass a million:
-            pandera lists every failure, and more of the same tell nothing new. Never with a value: the failing values are
-            customers' data, and pandera's own error quotes them.
+            pandera lists every failure, and more of the same tell nothing new. Never with a value: the
+            failing values are customers' data, and pandera's own error quotes them.
     """
     failures: Counter[str] = Counter()
     rows = 0

@@ -1,0 +1,232 @@
+"""The ledger: facts are only added, double work is impossible, and no error tells a customer's name."""
+
+import multiprocessing
+import traceback
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import sqlalchemy as sa
+from polars.testing import assert_frame_equal
+
+from rfm_pipeline.errors import RfmError
+from rfm_pipeline.ledger import ASSIGNMENT_SCHEMA, DONE, FAILED, PENDING, Ledger
+
+WEEK = date(2024, 3, 4)
+NEXT_WEEK = WEEK + timedelta(days=7)
+SILENT_SINCE = datetime(2023, 11, 11, 23, 59, 59)
+TAG = "静默召回"
+CUSTOMER = "customer-no-4711"
+ROUNDS = 4
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return ledger_in(tmp_path)
+
+
+def ledger_in(folder: Path) -> Ledger:
+    return Ledger(f"sqlite:///{folder / 'ledger.sqlite'}")
+
+
+def assignments(*customers: str, week: date = WEEK, **other: Any) -> pl.DataFrame:
+    rows = [
+        {
+            "week": week,
+            "customer_id": customer_id,
+            "silent_since": SILENT_SINCE,
+            "churn_class": "A",
+            "arm": "recall",
+            "priority": priority,
+            "recency_days": 120,
+            "frequency": 1,
+            "monetary": "12.3400",
+            "coupon_code": f"{customer_id}@{week}",
+        }
+        | other
+        for priority, customer_id in enumerate(customers, 1)
+    ]
+    return pl.DataFrame(rows, schema=ASSIGNMENT_SCHEMA)
+
+
+def actions(*customers: str) -> pl.DataFrame:
+    columns = ("customer_id", "tag", "action", "churn_class", "reason")
+    rows = [(customer_id, TAG, "add", "A", "listed") for customer_id in customers]
+    return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
+
+
+def seal(ledger: Ledger, *customers: str, week: date = WEEK) -> bool:
+    return ledger.seal(week, assignments(*customers, week=week), actions(*customers), "local")
+
+
+def statuses(ledger: Ledger) -> dict[str, tuple[str, str | None]]:
+    rows = ledger.tag_actions().select("customer_id", "status", "error").iter_rows()
+    return {customer_id: (status, error) for customer_id, status, error in rows}
+
+
+# --- what is written comes back -------------------------------------------------------------------
+
+
+def test_a_new_ledger_is_empty(ledger: Ledger) -> None:
+    assert ledger.sealed_weeks() == set()
+    assert ledger.assignments().is_empty()
+    assert ledger.tag_actions().is_empty()
+    assert dict(ledger.assignments().schema) == ASSIGNMENT_SCHEMA
+
+
+def test_a_sealed_list_comes_back_to_the_letter(ledger: Ledger) -> None:
+    listed = assignments("a", "b", sms="【茶铺】你好\n拒收请回复R", favourite_product=None)
+    assert ledger.seal(WEEK, listed, actions("a", "b"), "local")
+    assert ledger.sealed_weeks() == {WEEK}
+    assert_frame_equal(ledger.assignments(), listed)
+    assert statuses(ledger) == {"a": (PENDING, None), "b": (PENDING, None)}
+
+
+def test_an_empty_week_can_be_sealed(ledger: Ledger) -> None:
+    assert seal(ledger)
+    assert ledger.sealed_weeks() == {WEEK}
+    assert ledger.assignments([WEEK]).is_empty()
+
+
+def test_weeks_are_read_one_by_one_or_all_together(ledger: Ledger) -> None:
+    seal(ledger, "a")
+    seal(ledger, "b", week=NEXT_WEEK)
+    assert ledger.assignments([NEXT_WEEK])["customer_id"].to_list() == ["b"]
+    assert ledger.tag_actions([WEEK])["customer_id"].to_list() == ["a"]
+    assert ledger.assignments([])["customer_id"].to_list() == []
+    assert ledger.assignments()["customer_id"].to_list() == ["a", "b"]
+
+
+# --- sealing --------------------------------------------------------------------------------------
+
+
+def test_a_week_is_sealed_once(ledger: Ledger) -> None:
+    assert seal(ledger, "a")
+    assert not seal(ledger, "b", "c")
+    assert ledger.assignments()["customer_id"].to_list() == ["a"]
+    assert ledger.tag_actions()["customer_id"].to_list() == ["a"]
+
+
+def test_a_silence_is_listed_once_in_the_ledgers_life(ledger: Ledger) -> None:
+    seal(ledger, "a")
+    with pytest.raises(RfmError, match=f"week {NEXT_WEEK} can't be sealed: 1 of its 2 customers"):
+        seal(ledger, "a", "b", week=NEXT_WEEK)
+    # all or nothing
+    assert ledger.sealed_weeks() == {WEEK}
+    assert ledger.assignments()["customer_id"].to_list() == ["a"]
+    assert ledger.tag_actions()["customer_id"].to_list() == ["a"]
+
+
+def test_another_silence_of_the_same_customer_is_listed_again(ledger: Ledger) -> None:
+    seal(ledger, "a")
+    later = assignments("a", week=NEXT_WEEK, silent_since=SILENT_SINCE + timedelta(seconds=1))
+    assert ledger.seal(NEXT_WEEK, later, actions("a"), "local")
+
+
+def _seal_in_step(folder: Path, name: str, barrier: Any, answers: Any) -> None:
+    ledger = ledger_in(folder)
+    for number in range(ROUNDS):
+        day = WEEK + timedelta(weeks=number)
+        barrier.wait()
+        sealed = ledger.seal(day, assignments(f"{name}{number}", week=day), actions(f"{name}{number}"), name)
+        answers.put((day, name, sealed))
+
+
+def test_two_processes_that_seal_the_same_week_seal_it_once(tmp_path: Path) -> None:
+    """From the very first use on, when neither finds a table."""
+    spawn = multiprocessing.get_context("spawn")
+    barrier, answers = spawn.Barrier(2, timeout=60), spawn.Queue()
+    workers = [
+        spawn.Process(target=_seal_in_step, args=(tmp_path, name, barrier, answers)) for name in ("x", "y")
+    ]
+    for worker in workers:
+        worker.start()
+    told = [answers.get(timeout=60) for _ in range(2 * ROUNDS)]
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    listed = ledger_in(tmp_path).assignments()
+    winners = {day: name for day, name, sealed in told if sealed}
+    assert len(winners) == ROUNDS == listed.height == sum(sealed for _, _, sealed in told)
+    for day, customer_id in listed.select("week", "customer_id").iter_rows():
+        assert customer_id.startswith(winners[day])
+
+
+# --- outcomes -------------------------------------------------------------------------------------
+
+
+def test_an_outcome_replaces_what_is_pending(ledger: Ledger) -> None:
+    seal(ledger, "a", "b", "c")
+    ledger.record(WEEK, [("a", TAG, DONE, None), ("b", TAG, FAILED, "no such user")])
+    assert statuses(ledger) == {"a": (DONE, None), "b": (FAILED, "no such user"), "c": (PENDING, None)}
+
+
+def test_a_failure_may_become_a_success(ledger: Ledger) -> None:
+    seal(ledger, "a")
+    ledger.record(WEEK, [("a", TAG, FAILED, "no such user")])
+    ledger.record(WEEK, [("a", TAG, DONE, None)])
+    assert statuses(ledger) == {"a": (DONE, None)}
+
+
+@pytest.mark.parametrize("status", [FAILED, PENDING])
+def test_a_success_is_never_overwritten(ledger: Ledger, status: str) -> None:
+    seal(ledger, "a")
+    ledger.record(WEEK, [("a", TAG, DONE, None)])
+    ledger.record(WEEK, [("a", TAG, status, "too late")])
+    assert statuses(ledger) == {"a": (DONE, None)}
+
+
+def test_an_outcome_nobody_asked_for_adds_nothing(ledger: Ledger) -> None:
+    seal(ledger, "a")
+    ledger.record(WEEK, [("b", TAG, DONE, None), ("a", "another tag", DONE, None)])
+    ledger.record(NEXT_WEEK, [("a", TAG, DONE, None)])
+    ledger.record(WEEK, [])
+    assert statuses(ledger) == {"a": (PENDING, None)}
+
+
+# --- what it doesn't tell -------------------------------------------------------------------------
+
+
+def _list_a_silence_twice(ledger: Ledger) -> None:
+    seal(ledger, CUSTOMER)
+    seal(ledger, CUSTOMER, week=NEXT_WEEK)
+
+
+def _give_a_code_twice(ledger: Ledger) -> None:
+    ledger.seal(WEEK, assignments(CUSTOMER, "b", coupon_code=CUSTOMER), actions(), "local")
+
+
+def _list_a_customer_twice(ledger: Ledger) -> None:
+    seal(ledger, CUSTOMER, CUSTOMER)
+
+
+def _leave_out_what_must_be_there(ledger: Ledger) -> None:
+    ledger.seal(WEEK, assignments(CUSTOMER, churn_class=None), actions(), "local")
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [_list_a_silence_twice, _give_a_code_twice, _list_a_customer_twice, _leave_out_what_must_be_there],
+)
+def test_a_refused_write_tells_no_customer(ledger: Ledger, break_it: Callable[[Ledger], None]) -> None:
+    with pytest.raises(RfmError) as told:
+        break_it(ledger)
+    # the whole printed story, not only the last sentence
+    story = "".join(traceback.format_exception(told.value))
+    assert CUSTOMER not in story
+    assert "UNIQUE" not in story
+
+
+def test_a_broken_statement_tells_no_values(ledger: Ledger) -> None:
+    seal(ledger, "a")
+    with pytest.raises(sa.exc.SQLAlchemyError) as told:
+        ledger.record(WEEK, [(CUSTOMER, TAG, DONE, {"not": CUSTOMER})])  # type: ignore[list-item]
+    assert CUSTOMER not in str(told.value)
+
+
+def test_the_ledgers_name_hides_its_password() -> None:
+    assert repr(Ledger("postgresql://rfm:secret@db/ledger")) == "Ledger(postgresql://rfm:***@db/ledger)"
+    assert "secret" not in str(Ledger("postgresql://rfm:secret@db/ledger"))
