@@ -91,7 +91,7 @@ def load_new_files(
     progress: Progress = lambda _: None,
     ledger: Ledger | None = None,
 ) -> LoadReport:
-    """Loads every export whose content isn't in the warehouse yet.
+    """Loads every export whose content isn't in the warehouse yet, read as the settings say now.
 
     A file with a known name and new content replaces its former rows. All headers are checked before
     the first row is read.
@@ -116,8 +116,12 @@ def load_new_files(
         for statement in (_TOUCHED_ORDERS, _TOUCHED_WEEKS, _SETTINGS):
             session.execute(statement)
         _follow_names(session, landed)
-        known = {hash_ for (hash_,) in session.execute("select content_hash from order_batches").fetchall()}
-    if not landed and not known:
+        read_so = "select content_hash from order_batches where preset = $preset and timezone = $timezone"
+        how = {"preset": preset.name, "timezone": shop.shop.timezone}
+        # another preset or time zone makes another thing of the same bytes
+        known = {content_hash for (content_hash,) in session.execute(read_so, how).fetchall()}
+        is_new = session.value("select count(*) from order_batches") == 0
+    if not landed and is_new:
         raise OrderFileError(
             f"{shop.orders_dir} holds no order export. Drop the shop's exports there "
             f"({', '.join(SUFFIXES)}) and run again."
@@ -205,16 +209,17 @@ def _load(warehouse: Warehouse, shop: Shop, file: Landing, source: Source) -> di
     with staging_folder(shop.home) as folder:
         staged = stage(source, shop.shop.timezone, folder)
         with warehouse.transaction() as session:
-            return _insert(session, file, source.preset, staged)
+            return _insert(session, shop, file, source.preset, staged)
 
 
-def _insert(session: Session, file: Landing, preset: Preset, staged: Path) -> dict[str, Any]:
+def _insert(session: Session, shop: Shop, file: Landing, preset: Preset, staged: Path) -> dict[str, Any]:
     """Replaces a file's rows by those of its staged Parquet file, inside the caller's transaction."""
     params: dict[str, Any] = {
         "staged": str(staged),
         "file_name": file.name,
         "content_hash": file.content_hash,
         "preset": preset.name,
+        "timezone": shop.shop.timezone,
         "accepted": ACCEPTED,
         "unpaid": UNPAID,
         "rejected": REJECTED,
@@ -280,6 +285,7 @@ select
     $file_name as file_name,
     $content_hash as content_hash,
     $preset as preset,
+    $timezone as timezone,
     count(*) as rows_read,
     count(*) filter (disposition = $accepted) as rows_accepted,
     count(*) filter (disposition = $unpaid) as rows_unpaid,

@@ -42,6 +42,7 @@ ORDER_BATCHES = Table(
             "file_name": column(pl.String, "the export, below orders/"),
             "content_hash": column(pl.String, "SHA-256 of the file: an unchanged file is not read again"),
             "preset": column(pl.String, "how its columns were read"),
+            "timezone": column(pl.String, "the time zone its times were read for"),
             "rows_read": column(pl.Int64, "rows below the header", at_least(0)),
             "rows_accepted": column(pl.Int64, "rows kept as order lines", at_least(0)),
             "rows_unpaid": column(pl.Int64, "rows of orders never paid", at_least(0)),

@@ -284,6 +284,7 @@ def test_a_batch_notes_what_became_of_its_rows(warehouse: Warehouse, shop: Shop)
         "batch_id": 1,
         "file_name": "a.csv",
         "preset": "standard",
+        "timezone": "Asia/Shanghai",
         "rows_read": 5,
         "rows_accepted": 2,
         "rows_unpaid": 2,
@@ -480,3 +481,24 @@ def test_a_file_of_several_batches_is_taken_in_whole(
     assert total == (299_700, Decimal("29970.00"), rows - 1)
     rejected = warehouse.read("select max(row_no), count(distinct row_no) from rejected_rows").row(0)
     assert rejected == (rows, 300)
+
+
+@pytest.mark.parametrize("setting", ["preset", "timezone"])
+def test_a_file_is_read_again_when_the_settings_read_it_differently(tmp_path: Path, setting: str) -> None:
+    shop = make_shop(tmp_path)
+    rows = f"InvoiceNo,StockCode,Quantity,InvoiceDate,UnitPrice,CustomerID,{HEADER}"
+    values = "i1,S,1,2025-01-06 09:00:00,5,c1,o1,c1,2025-01-06T09:00:00+08:00,S,1,5"
+    (tmp_path / "orders" / "both.csv").write_text(f"{rows}\n{values}\n", "utf-8")
+    warehouse = warehouse_of(shop)
+    load_new_files(warehouse, shop)
+    update_order_lines(warehouse, shop)
+    changed = (
+        make_shop(tmp_path, orders={"preset": "online_retail"})
+        if setting == "preset"
+        else make_shop(tmp_path, shop={"timezone": "Europe/London"})
+    )
+    assert len(load_new_files(warehouse, changed).loaded) == 1
+    update_order_lines(warehouse, changed)
+    found = warehouse.read("select order_id, strftime(ordered_at, '%H:%M') as at from order_lines").rows()
+    assert found == ([("i1", "09:00")] if setting == "preset" else [("o1", "01:00")])
+    assert load_new_files(warehouse, changed).loaded == []
