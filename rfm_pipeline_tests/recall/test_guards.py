@@ -1,0 +1,177 @@
+"""The guards, each on both sides of its border."""
+
+from datetime import date, datetime
+from pathlib import Path
+
+import pytest
+
+from rfm_pipeline.recall.guards import refuse_size, refuse_verdicts, refuse_weeks
+from rfm_pipeline.recall.tagging import opted_out_since, planned_customers, strangers
+from rfm_pipeline.shop import Shop
+from rfm_pipeline_tests.helpers import make_shop
+from rfm_pipeline_tests.recall.desk import CHANNELS, Desk, make_desk, reach_of, silent, week
+
+WEEK = date(2024, 3, 4)
+WEEK_BEFORE = date(2024, 2, 26)
+WEEK_AFTER = date(2024, 3, 11)
+MONDAY_MORNING = datetime(2024, 3, 11, 6, 0)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return make_shop(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    desk = make_desk(tmp_path_factory.mktemp("scene"))
+    desk.silent_are([*silent("a"), *silent("b")])
+    desk.make_list(week(0))
+    desk.last_orders_are([week(0)], {})
+    desk.make_plan(week(0))
+    return desk
+
+
+@pytest.fixture
+def desk(scene: Desk, tmp_path: Path) -> Desk:
+    """Two customers on the list and in the plan."""
+    return scene.copy_to(tmp_path)
+
+
+# --- which weeks ----------------------------------------------------------------------------------
+
+
+def test_the_newest_closed_week_may_be_sent(shop: Shop) -> None:
+    assert refuse_weeks(shop, [WEEK], {"dagster/partition": "2024-03-04"}, MONDAY_MORNING) is None
+
+
+def test_a_backfill_never_sends(shop: Shop) -> None:
+    reason = refuse_weeks(shop, [WEEK], {"dagster/backfill": "abcdef"}, MONDAY_MORNING)
+    assert reason == "this run belongs to a backfill; backfills never send"
+
+
+def test_a_range_of_weeks_is_not_sent(shop: Shop) -> None:
+    reason = refuse_weeks(shop, [WEEK_BEFORE, WEEK], {}, MONDAY_MORNING)
+    assert reason is not None
+    assert "2 weeks (2024-02-26..2024-03-04)" in reason
+
+
+def test_a_range_is_not_sent_even_where_past_weeks_are_allowed(tmp_path: Path) -> None:
+    shop = make_shop(tmp_path, recall={"allow_past_weeks": True})
+    assert refuse_weeks(shop, [WEEK_BEFORE, WEEK], {}, MONDAY_MORNING) is not None
+    assert refuse_weeks(shop, [WEEK_BEFORE], {"dagster/backfill": "abcdef"}, MONDAY_MORNING) is not None
+
+
+@pytest.mark.parametrize(("allowed", "refused"), [(False, True), (True, False)])
+def test_a_past_week_is_sent_only_if_the_shop_allows_it(tmp_path: Path, allowed: bool, refused: bool) -> None:
+    shop = make_shop(tmp_path, recall={"allow_past_weeks": allowed})
+    reason = refuse_weeks(shop, [WEEK_BEFORE], {}, MONDAY_MORNING)
+    assert (reason is not None) == refused
+    if reason is not None:
+        assert "not the newest closed week (2024-03-04)" in reason
+        assert "recall.allow_past_weeks" in reason
+
+
+@pytest.mark.parametrize(
+    ("now", "reason"),
+    [
+        (datetime(2024, 3, 10, 23, 59, 59), "week 2024-03-04 is not over yet"),
+        (datetime(2024, 3, 11, 0, 0, 0), None),
+    ],
+)
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_week_is_sent_from_the_midnight_after_its_sunday(
+    tmp_path: Path, now: datetime, reason: str | None, allowed: bool
+) -> None:
+    shop = make_shop(tmp_path, recall={"allow_past_weeks": allowed})
+    assert refuse_weeks(shop, [WEEK], {}, now) == reason
+
+
+def test_a_week_is_past_from_the_next_midnight_but_one(shop: Shop) -> None:
+    assert refuse_weeks(shop, [WEEK], {}, datetime(2024, 3, 17, 23, 59, 59)) is None
+    assert refuse_weeks(shop, [WEEK], {}, datetime(2024, 3, 18, 0, 0, 0)) is not None
+
+
+def test_where_the_grid_has_an_end_its_last_week_stays_the_newest(tmp_path: Path) -> None:
+    shop = make_shop(tmp_path, shop={"last_week": WEEK})
+    years_later = datetime(2030, 1, 1)
+    assert refuse_weeks(shop, [WEEK], {}, years_later) is None
+    assert refuse_weeks(shop, [WEEK_BEFORE], {}, years_later) is not None
+
+
+# --- how many -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("customers", "refused"), [(0, False), (10, False), (11, True)])
+def test_a_plan_may_change_so_many_customers_and_no_more(
+    tmp_path: Path, customers: int, refused: bool
+) -> None:
+    shop = make_shop(tmp_path, recall={"max_changes": 10})
+    assert (refuse_size(shop, customers) is not None) == refused
+
+
+def test_customers_are_counted_not_tags(desk: Desk) -> None:
+    assert planned_customers(desk.warehouse, week(0)) == 2
+    assert planned_customers(desk.warehouse, week(1)) == 0
+
+
+# --- data checks ----------------------------------------------------------------------------------
+
+EXPECTED = [("raw_orders", "nothing_lost"), ("tag_plan", "unique_key")]
+
+
+def test_all_checks_passed_is_the_only_way() -> None:
+    assert refuse_verdicts(EXPECTED, dict.fromkeys(EXPECTED, True)) is None
+
+
+def test_checks_nobody_asked_for_do_not_matter() -> None:
+    stored = dict.fromkeys(EXPECTED, True) | {("raw_orders", "few_rejected_rows"): False}
+    assert refuse_verdicts(EXPECTED, stored) is None
+
+
+def test_a_failed_check_is_named() -> None:
+    stored = {EXPECTED[0]: True, EXPECTED[1]: False}
+    assert refuse_verdicts(EXPECTED, stored) == "data checks failed: tag_plan.unique_key"
+
+
+def test_a_check_without_a_verdict_is_named() -> None:
+    reason = refuse_verdicts(EXPECTED, {EXPECTED[1]: True})
+    assert reason == "data checks have no verdict for this week: raw_orders.nothing_lost"
+
+
+# --- what changed since the list was made ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("opted_out", "late"),
+    [
+        ([], 0),
+        ([("a", "sms"), ("b", "email")], 0),
+        ([("a", "wecom")], 1),
+        ([("a", "wecom"), ("b", "wecom"), ("stranger", "wecom")], 2),
+        ([("b", channel) for channel in CHANNELS], 1),
+    ],
+)
+def test_who_opted_out_since_the_list_was_made_is_counted(
+    desk: Desk, opted_out: list[tuple[str, str]], late: int
+) -> None:
+    assert opted_out_since(desk.warehouse, reach_of(opted_out), week(0)) == late
+
+
+def test_a_tag_that_is_taken_off_needs_no_consent(desk: Desk) -> None:
+    desk.send(week(0))
+    desk.silent_are([], [week(9)])
+    desk.last_orders_are([week(9)], {})
+    desk.make_list(week(9))
+    desk.make_plan(week(9))
+    assert planned_customers(desk.warehouse, week(9)) == 2
+    assert opted_out_since(desk.warehouse, reach_of([("a", "wecom")]), week(9)) == 0
+
+
+def test_a_plan_that_is_older_than_its_list_is_noticed(desk: Desk) -> None:
+    assert strangers(desk.warehouse, week(0)) == 0
+    desk.silent_are(silent("a"))
+    desk.make_list(week(0))
+    assert strangers(desk.warehouse, week(0)) == 1
+    desk.make_plan(week(0))
+    assert strangers(desk.warehouse, week(0)) == 0
