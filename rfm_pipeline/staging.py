@@ -1,4 +1,4 @@
-"""Half-made files: a private folder below the home for each use, and the clearing up after killed runs."""
+"""Half-made files: a private folder for each use, and the clearing up after killed runs."""
 
 import os
 import shutil
@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 
 
 @contextmanager
-def staging_folder(home: Path) -> Iterator[Path]:
-    """A folder for half-made files, on the same disk as the home, gone when the block ends.
+def staging_folder(beside: Path) -> Iterator[Path]:
+    """A folder for half-made files, on the same disk as ``beside``, gone when the block ends.
 
     What killed processes left behind is removed first; what living ones are writing stays.
     """
-    staging = home / ".staging"
+    staging = beside / ".staging"
     staging.mkdir(parents=True, exist_ok=True)
     for left in staging.iterdir():
         owner = left.name.partition("-")[0]

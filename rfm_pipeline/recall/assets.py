@@ -185,7 +185,7 @@ def _refusal(
 
 
 def _send(warehouse: Warehouse, ledger: Ledger, shop: Shop, week: date) -> dict[str, Any]:
-    report = tagging.apply_tags(warehouse, ledger, sink_for(shop), week)
+    report = tagging.apply_tags(warehouse, ledger, sink_for(shop), read_reach(shop), week)
     return {
         "sent": report.sent,
         "done": report.done,

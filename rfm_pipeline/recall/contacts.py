@@ -24,7 +24,7 @@ class Reach:
 
     Attributes:
         closed: (customer_id, channel) that may not be used: opted out, or no address, or no consent.
-        opted_out: (customer_id, channel) that the customer opted out of.
+        opted_out: (customer_id, channel) that the customer said no to: an opt-out, or a consent that is no.
         reachable: (customer_id) of those with an address and consent on some channel that they did not opt
             out of; None if the shop gave no contacts, so that an address can't be asked for.
         suppressed: How many customers opted out of something.
@@ -104,15 +104,28 @@ def read_reach(shop: Shop) -> Reach:
     opted_out, unmatched = _EMPTY, 0
     if optouts is not None:
         opted_out, unmatched = _name_optouts(optouts, contacts)
+    suppressed = opted_out["customer_id"].n_unique()
     closed, reachable = opted_out, None
     if contacts is not None:
-        usable = _usable(contacts.drop_nulls("customer_id"))
+        contacts = contacts.drop_nulls("customer_id")
+        opted_out = pl.concat([opted_out, _refused(contacts)]).unique()
+        usable = _usable(contacts)
         unusable = usable.filter(~pl.col("usable")).select("customer_id", "channel")
         closed = pl.concat([opted_out, unusable]).unique()
         reachable = (
             usable.join(closed, on=["customer_id", "channel"], how="anti").select("customer_id").unique()
         )
-    return Reach(closed, opted_out, reachable, opted_out["customer_id"].n_unique(), unmatched)
+    return Reach(closed, opted_out, reachable, suppressed, unmatched)
+
+
+def _refused(contacts: pl.DataFrame) -> pl.DataFrame:
+    """(customer_id, channel) with a consent that is written down and isn't a yes."""
+    return pl.concat(
+        contacts.filter(~pl.col(consent).str.to_lowercase().is_in(_YES)).select(
+            "customer_id", pl.lit(channel).alias("channel")
+        )
+        for channel, consent in _CONSENT_COLUMNS.items()
+    )
 
 
 def _usable(contacts: pl.DataFrame) -> pl.DataFrame:

@@ -54,7 +54,7 @@ class LocalSink:
     name = "local"
 
     def __init__(self, shop: Shop) -> None:
-        self._home = shop.home
+        self._out = shop.out_dir
         self._folder = shop.out_dir / "tags"
 
     def written_to(self, week: date) -> Path:
@@ -66,7 +66,7 @@ class LocalSink:
         columns = ("customer_id", "action", "tag", "churn_class", "reason")
         self._folder.mkdir(parents=True, exist_ok=True)
         target = self.written_to(week)
-        with staging_folder(self._home) as staging:
+        with staging_folder(self._out) as staging:
             part = staging / target.name
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "wb") as file:

@@ -10,7 +10,7 @@ from datetime import date
 
 import polars as pl
 
-from rfm_pipeline.ledger import DONE, PENDING, Ledger
+from rfm_pipeline.ledger import DONE, FAILED, PENDING, Ledger
 from rfm_pipeline.recall.contacts import Reach
 from rfm_pipeline.recall.listing import ledger_rows
 from rfm_pipeline.recall.schemas import ADD, CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
@@ -22,6 +22,7 @@ from rfm_pipeline.warehouse.sql import read_sql
 _PLAN_COLUMNS = tuple(TAG_PLAN.schema.columns)
 _TAG_COLUMNS = tuple(CUSTOMER_TAGS.schema.columns)
 _OUTCOMES_AT_ONCE = 500
+SAID_NO = "the customer said no after the list was sealed"
 
 
 def write_tag_plan(
@@ -48,9 +49,14 @@ def write_tag_plan(
 
 
 def tags_on(ledger: Ledger) -> pl.DataFrame:
-    """The tags that are on now, by the ledger: customer_id, tag, churn_class, silent_since, listed_week."""
-    done = ledger.tag_actions().filter(pl.col("status") == DONE).sort("week")
-    latest = done.group_by("customer_id", "tag", maintain_order=True).last()
+    """The tags that may be on now, by the ledger: customer_id, tag, churn_class, silent_since, listed_week.
+
+    An addition whose outcome was never learnt counts as on, a removal as not done: taking a tag off once too
+    often harms nobody.
+    """
+    maybe_on = (pl.col("status") == PENDING) & (pl.col("action") == ADD)
+    counted = ledger.tag_actions().filter((pl.col("status") == DONE) | maybe_on).sort("week")
+    latest = counted.group_by("customer_id", "tag", maintain_order=True).last()
     on = latest.filter(pl.col("action") == ADD)
     silences = ledger.assignments().select("week", "customer_id", "silent_since")
     return on.join(silences, on=["week", "customer_id"], how="inner").select(
@@ -83,16 +89,17 @@ def planned_customers(warehouse: Warehouse, week: date) -> int:
     return int(plan["n"][0])
 
 
-def apply_tags(warehouse: Warehouse, ledger: Ledger, sink: TagSink, week: date) -> TagReport:
+def apply_tags(warehouse: Warehouse, ledger: Ledger, sink: TagSink, reach: Reach, week: date) -> TagReport:
     """Seals the week's list and carries out what is not done of its plan.
 
-    The caller has asked the guards. Killed at any moment and called again, it goes on where it stopped.
+    The caller has asked the guards. Killed at any moment and called again, it goes on where it stopped; who
+    said no in the meantime is left out, and the ledger says so.
     """
     listed = warehouse.read(f"select * from {RECALL_LIST.name} where week = $week", {"week": week})
     plan = warehouse.read(f"select * from {TAG_PLAN.name} where week = $week", {"week": week})
     newly_sealed = ledger.seal(week, ledger_rows(listed), plan, sink.name)
-    actions = ledger.tag_actions([week])
-    sent = _carry_out(ledger, sink, week, actions)
+    ledger.record(week, _said_no_since(ledger.tag_actions([week]), reach))
+    sent = _carry_out(ledger, sink, week, ledger.tag_actions([week]))
     final = ledger.tag_actions([week])
     return TagReport(
         sent=sent,
@@ -102,8 +109,19 @@ def apply_tags(warehouse: Warehouse, ledger: Ledger, sink: TagSink, week: date) 
     )
 
 
+def _said_no_since(actions: pl.DataFrame, reach: Reach) -> list[Outcome]:
+    """The open additions to customers who said no after their list was sealed."""
+    open_adds = actions.filter((pl.col("status") != DONE) & (pl.col("action") == ADD))
+    late = open_adds.join(_no_wecom(reach), on="customer_id", how="semi")
+    return [
+        (customer, tag, FAILED, SAID_NO) for customer, tag in late.select("customer_id", "tag").iter_rows()
+    ]
+
+
 def _carry_out(ledger: Ledger, sink: TagSink, week: date, actions: pl.DataFrame) -> int:
     """Hands the sink what is not done yet and records what it tells; returns how many are done."""
+    said_no = pl.col("error").eq_missing(SAID_NO)
+    actions = actions.filter(~said_no)
     waiting = actions.filter(pl.col("status") != DONE)
     sent = 0
     known: list[Outcome] = []
@@ -155,5 +173,8 @@ def opted_out_since(warehouse: Warehouse, reach: Reach, week: date) -> int:
 
 
 def _no_wecom(reach: Reach) -> pl.DataFrame:
-    """(customer_id) of those who may not be reached in WeCom, and so get no tag there."""
-    return reach.closed.filter(pl.col("channel") == "wecom").select("customer_id").unique()
+    """(customer_id) of those who said no to WeCom, and so get no tag there.
+
+    Whether a customer has a WeCom contact at all is for the sink to find out.
+    """
+    return reach.opted_out.filter(pl.col("channel") == "wecom").select("customer_id").unique()

@@ -19,7 +19,7 @@ RECALL_OUTCOMES = Table(
             "response_rate": column(pl.Float64, "returned / assigned", at_least(0)),
             "orders": column(pl.Int64, "paid orders in the window", at_least(0)),
             "net_sales": column(MONEY, "their money, minus linked refunds known by then"),
-            "is_final": column(pl.Boolean, "whether the window has closed"),
+            "is_final": column(pl.Boolean, "whether the window has closed; later refunds still count"),
         },
         strict=True,
     ),

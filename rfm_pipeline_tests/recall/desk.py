@@ -191,7 +191,7 @@ class Desk:
         return self.names(day)
 
     def send(self, day: date, sink: TagSink | None = None) -> TagReport:
-        return apply_tags(self.warehouse, self.ledger, sink or sink_for(self.shop), day)
+        return apply_tags(self.warehouse, self.ledger, sink or sink_for(self.shop), self.reach, day)
 
     def campaign(self, day: date, sink: TagSink | None = None) -> TagReport:
         """List, plan and tags of a week."""

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from rfm_pipeline.errors import RfmError
+from rfm_pipeline.recall.listing import ledger_rows
 from rfm_pipeline.recall.sinks import sink_for
 from rfm_pipeline.recall.tagging import tags_on, write_customer_tags
 from rfm_pipeline_tests.helpers import make_shop
@@ -82,16 +83,37 @@ def test_who_opted_out_of_wecom_is_listed_but_not_tagged(desk: Desk) -> None:
     assert {name for name, _, _ in desk.plan(week(0))} == {"b", "c"}
 
 
-def test_who_has_no_open_wecom_channel_is_listed_but_not_tagged(desk: Desk) -> None:
-    """No address or no consent there: the texts leave that channel out, and so does the tag."""
+def test_who_has_no_known_wecom_contact_gets_no_words_there_but_is_left_for_the_sink_to_find(
+    desk: Desk,
+) -> None:
     reach = reach_of(reachable=["a", "b", "c"])
-    no_consent = pl.DataFrame({"customer_id": ["a"], "channel": ["wecom"]})
-    desk.reach = type(reach)(no_consent, reach.opted_out, reach.reachable, 0, 0)
+    no_address = pl.DataFrame({"customer_id": ["a"], "channel": ["wecom"]})
+    desk.reach = type(reach)(no_address, reach.opted_out, reach.reachable, 0, 0)
     desk.make_list(week(0))
     desk.make_plan(week(0))
-    assert desk.names(week(0)) == ["a", "b", "c"]
     assert desk.listed(week(0))[0]["wecom_text"] is None
-    assert {name for name, _, _ in desk.plan(week(0))} == {"b", "c"}
+    assert {name for name, _, _ in desk.plan(week(0))} == {"a", "b", "c"}
+
+
+def test_who_said_no_after_the_list_was_sealed_is_left_out_of_what_is_still_open(desk: Desk) -> None:
+    with pytest.raises(ConnectionError):
+        desk.campaign(week(0), NotingSink(breaks_after=0))
+    desk.reach = reach_of([("a", "wecom")])
+    report = desk.send(week(0))
+    assert (report.done, report.failed) == (2, 1)
+    written = (desk.shop.out_dir / "tags" / f"{week(0)}.csv").read_text("utf-8-sig")
+    assert [line.split(",")[0] for line in written.splitlines()[1:]] == ["b", "c"]
+    # and it stays so
+    assert desk.send(week(0)).done == 2
+
+
+def test_a_tag_whose_outcome_was_never_learnt_counts_as_on(desk: Desk) -> None:
+    desk.make_list(week(0))
+    desk.make_plan(week(0))
+    plan = desk.warehouse.read("select * from tag_plan")
+    listed = desk.warehouse.read("select * from recall_list")
+    assert desk.ledger.seal(week(0), ledger_rows(listed), plan, "local")
+    assert sorted(tags_on(desk.ledger)["customer_id"]) == ["a", "b", "c"]
 
 
 # --- when a tag comes off -------------------------------------------------------------------------
@@ -149,14 +171,15 @@ def test_a_tag_that_could_not_be_taken_off_is_planned_again(desk: Desk) -> None:
     assert desk.plan(week(6)) == {("b", "remove", "campaign over"), ("c", "remove", "campaign over")}
 
 
-def test_a_tag_that_was_never_put_on_is_not_taken_off(desk: Desk) -> None:
+def test_a_tag_is_taken_off_unless_it_is_known_that_it_was_never_put_on(desk: Desk) -> None:
     desk.make_list(week(0))
     desk.make_plan(week(0))
     with pytest.raises(ConnectionError):
         desk.send(week(0), NotingSink(breaks_after=1))
+    desk.ledger.record(week(0), [("b", TAGS["B"], "failed", "refused")])
     desk.make_list(week(5))
     desk.make_plan(week(5))
-    assert {name for name, _, _ in desk.plan(week(5))} == {"a"}
+    assert {name for name, _, _ in desk.plan(week(5))} == {"a", "c"}
 
 
 def test_a_tag_left_on_from_an_earlier_silence_is_the_new_lists_from_then_on(tmp_path: Path) -> None:
