@@ -201,11 +201,7 @@ def paid_orders(lines: Sequence[Line]) -> dict[str, list[PaidOrder]]:
     for (customer_id, order_id), sales in parts.items():
         amount = sum((line.amount for line in sales), ZERO)
         if amount > 0:
-            refunds = [
-                (refund_time(line, times), line.refunded_amount)
-                for line in sales
-                if has_refund(line)
-            ]
+            refunds = [(refund_time(line, times), line.refunded_amount) for line in sales if has_refund(line)]
             order = PaidOrder(times[order_id], amount, refunds)
             orders.setdefault(customer_id, []).append(order)
     return orders
@@ -262,9 +258,7 @@ def customer_rfm(lines: Sequence[Line], week: date, rules: Rules) -> dict[str, C
         orders = [order for order in all_orders if order.ordered_at < as_of]
         if not orders:
             continue
-        taken_back = [
-            (moment, amount) for moment, amount in takebacks.get(customer_id, []) if moment < as_of
-        ]
+        taken_back = [(moment, amount) for moment, amount in takebacks.get(customer_id, []) if moment < as_of]
         sales = sum((order.amount for order in orders), ZERO)
         last_order_at = max(order.ordered_at for order in orders)
         result[customer_id] = CustomerRfm(
@@ -453,11 +447,7 @@ def window_product_lines(lines: Sequence[Line], week: date, rules: Rules) -> lis
     as_of = as_of_moment(week)
     start = as_of - timedelta(days=rules.product_window_days)
     times = order_times(lines)
-    return [
-        (sku, line)
-        for sku, line in product_lines(lines, rules)
-        if start <= times[line.order_id] < as_of
-    ]
+    return [(sku, line) for sku, line in product_lines(lines, rules) if start <= times[line.order_id] < as_of]
 
 
 def is_clearance(line: Line, rules: Rules) -> bool:
@@ -480,9 +470,7 @@ def bestsellers(lines: Sequence[Line], week: date, rules: Rules) -> list[Bestsel
             orders.setdefault(sku, set()).add(line.order_id)
             revenue[sku] = revenue.get(sku, ZERO) + line.amount
     ranked = sorted(orders, key=lambda sku: (-len(orders[sku]), -revenue[sku], sku))
-    return [
-        Bestseller(sku, len(orders[sku]), revenue[sku]) for sku in ranked[: rules.bestsellers_top]
-    ]
+    return [Bestseller(sku, len(orders[sku]), revenue[sku]) for sku in ranked[: rules.bestsellers_top]]
 
 
 def low_price(lines: Sequence[Line], week: date, rules: Rules) -> Fraction | None:
@@ -522,9 +510,7 @@ def silent_churners(lines: Sequence[Line], week: date, rules: Rules) -> dict[str
         churn_class: Literal["A", "B", "C"]
         if bought_bestsellers:
             churn_class = "A"
-        elif bought and all(
-            is_clearance(line, rules) or is_low_priced(line, cheap) for _, line in bought
-        ):
+        elif bought and all(is_clearance(line, rules) or is_low_priced(line, cheap) for _, line in bought):
             churn_class = "B"
         else:
             churn_class = "C"

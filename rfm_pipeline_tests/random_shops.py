@@ -80,10 +80,7 @@ def grid(lines: Sequence[Line], rules: Rules, weeks_after: int = 4) -> list[date
     """The Mondays from the rules' first week to ``weeks_after`` weeks after the newest line."""
     newest = max((week_of(line.ordered_at) for line in lines), default=rules.first_week)
     last = max(newest + weeks_after * ONE_WEEK, rules.first_week)
-    return [
-        rules.first_week + number * ONE_WEEK
-        for number in range((last - rules.first_week).days // 7 + 1)
-    ]
+    return [rules.first_week + number * ONE_WEEK for number in range((last - rules.first_week).days // 7 + 1)]
 
 
 def moments(span_weeks: int) -> st.SearchStrategy[datetime]:
@@ -116,9 +113,7 @@ def list_prices(unit_price: Decimal) -> st.SearchStrategy[Decimal | None]:
 
 
 @st.composite
-def order_lines(
-    draw: st.DrawFn, order_id: str, *, span_weeks: int, may_return: bool = True
-) -> list[Line]:
+def order_lines(draw: st.DrawFn, order_id: str, *, span_weeks: int, may_return: bool = True) -> list[Line]:
     """The lines of one order: a sale, an unlinked return, or both in one order."""
     base = draw(moments(span_weeks))
     customer_id = draw(st.sampled_from((*CUSTOMERS, *CUSTOMERS, None)))
@@ -247,9 +242,7 @@ def rules(draw: st.DrawFn) -> Rules:
     return Rules(
         first_week=FIRST_WEEK + draw(st.sampled_from((0, 0, 5, 16))) * ONE_WEEK,
         frequency_high=draw(st.sampled_from((2, 3, 3))),
-        monetary_high=draw(
-            st.sampled_from((None, None, Decimal("5.00"), Decimal("38.85"), Decimal(200)))
-        ),
+        monetary_high=draw(st.sampled_from((None, None, Decimal("5.00"), Decimal("38.85"), Decimal(200)))),
         monetary_high_quantile=Decimal(draw(st.sampled_from(("0.75", "0.75", "0.5", "0.9")))),
         dormant_after_days=dormant_after_days,
         lapsing_after_days=min(lapsing_after_days, dormant_after_days),

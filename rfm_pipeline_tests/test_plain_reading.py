@@ -301,9 +301,7 @@ def stock_sales(*prices: str) -> list[Line]:
         ([sale("1", LONG_AGO, "2.00", sku="POST")], "C", None),
     ],
 )
-def test_the_class_of_a_silent_churner(
-    lines: list[Line], churn_class: str, favourite: str | None
-) -> None:
+def test_the_class_of_a_silent_churner(lines: list[Line], churn_class: str, favourite: str | None) -> None:
     # Two lines of the customer at most: five at 2.00 keep the 0.25 quantile at exactly 2.00.
     shop = lines + stock_sales("2.00", "2.00", "2.00", "2.00", "2.00")
     churner = silent_churners(shop, WEEK, ONE_BESTSELLER)["c"]

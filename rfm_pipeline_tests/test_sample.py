@@ -75,9 +75,7 @@ def current_lines(rows: pl.DataFrame) -> pl.DataFrame:
 
 def contents(home: Path) -> dict[str, bytes]:
     return {
-        str(path.relative_to(home)): path.read_bytes()
-        for path in sorted(home.rglob("*"))
-        if path.is_file()
+        str(path.relative_to(home)): path.read_bytes() for path in sorted(home.rglob("*")) if path.is_file()
     }
 
 
@@ -168,9 +166,7 @@ class TestValues:
         reckoned = pl.col("quantity").abs() * pl.col("unit_price")
         assert lines.filter(pl.col("amount") != reckoned).is_empty()
 
-    def test_sales_are_of_positive_quantities_and_returns_of_negative_ones(
-        self, lines: pl.DataFrame
-    ):
+    def test_sales_are_of_positive_quantities_and_returns_of_negative_ones(self, lines: pl.DataFrame):
         is_sale = pl.col("line_type") == "sale"
         assert lines.filter(is_sale != (pl.col("quantity") > 0)).is_empty()
 
@@ -181,8 +177,7 @@ class TestValues:
     def test_an_order_has_one_customer_one_time_and_lines_from_1_on(self, lines: pl.DataFrame):
         orders = lines.group_by("order_id").agg(
             pl.col("customer_id", "ordered_at", "line_type", "order_status").n_unique(),
-            is_numbered=pl.col("line_no").sort().implode()
-            == pl.int_range(1, pl.len() + 1).implode(),
+            is_numbered=pl.col("line_no").sort().implode() == pl.int_range(1, pl.len() + 1).implode(),
         )
         assert orders.filter(~pl.col("is_numbered")).is_empty()
         for column in ("customer_id", "ordered_at", "line_type", "order_status"):
@@ -270,25 +265,17 @@ class TestFeatures:
         again = repeated.filter(pl.col("file") == pl.col("file").max().over("order_id"))
         assert 20 <= first["order_id"].n_unique() <= 500
         assert first["refunded_amount"].is_null().all()
-        assert again.filter(pl.col("refunded_amount").is_not_null().any().over("order_id")).equals(
-            again
-        )
+        assert again.filter(pl.col("refunded_amount").is_not_null().any().over("order_id")).equals(again)
         unchanged = ["order_id", "line_no", "customer_id", "ordered_at", "sku", "amount"]
-        assert (
-            first.select(unchanged).sort(unchanged).equals(again.select(unchanged).sort(unchanged))
-        )
+        assert first.select(unchanged).sort(unchanged).equals(again.select(unchanged).sort(unchanged))
 
     def test_returns_have_order_ids_of_their_own(self, lines: pl.DataFrame):
         returns = lines.filter(pl.col("line_type") == "return")
         assert returns["order_id"].str.starts_with("TH").all()
         assert returns["order_id"].is_unique().all()
-        assert (
-            not lines.filter(pl.col("line_type") == "sale")["order_id"].str.starts_with("TH").any()
-        )
+        assert not lines.filter(pl.col("line_type") == "sale")["order_id"].str.starts_with("TH").any()
 
-    def test_some_clearance_is_flagged_and_some_shows_by_its_list_price_only(
-        self, sales: pl.DataFrame
-    ):
+    def test_some_clearance_is_flagged_and_some_shows_by_its_list_price_only(self, sales: pl.DataFrame):
         flagged = pl.col("is_clearance") == "true"
         cheap = pl.col("unit_price") * 2 <= pl.col("list_price")
         assert sales.filter(flagged & ~cheap.fill_null(False)).is_empty()
@@ -309,9 +296,7 @@ class TestFeatures:
         for day in (date(2025, 6, 18), date(2025, 11, 11), date(2026, 6, 18)):
             assert by_day[day] > 1.8 * usual
 
-    def test_live_streams_bring_bursts_of_new_customers_who_mostly_stay_away(
-        self, sales: pl.DataFrame
-    ):
+    def test_live_streams_bring_bursts_of_new_customers_who_mostly_stay_away(self, sales: pl.DataFrame):
         first = (
             sales.filter(pl.col("customer_id").is_not_null())
             .group_by("customer_id")
@@ -327,9 +312,7 @@ class TestFeatures:
 
     def test_most_customers_buy_once_or_twice_and_a_few_every_month(self, sales: pl.DataFrame):
         orders = (
-            sales.drop_nulls("customer_id")
-            .group_by("customer_id")
-            .agg(orders=pl.col("order_id").n_unique())
+            sales.drop_nulls("customer_id").group_by("customer_id").agg(orders=pl.col("order_id").n_unique())
         )
         assert 0.7 < share(orders, pl.col("orders") <= 2) < 0.9
         assert 0.02 < share(orders, pl.col("orders") >= 8) < 0.08
@@ -389,9 +372,7 @@ class TestPeople:
         assert (contacts[address].is_null() == contacts[consent].is_null()).all()
         assert set(contacts[consent]) == {"true", "false", None}
 
-    def test_optouts_are_of_customers_within_the_weeks(
-        self, optouts: pl.DataFrame, lines: pl.DataFrame
-    ):
+    def test_optouts_are_of_customers_within_the_weeks(self, optouts: pl.DataFrame, lines: pl.DataFrame):
         assert 50 < optouts.height < 300
         assert set(optouts["channel"]) == {"sms", "email", "wecom", "all"}
         since = optouts["since"].str.to_date("%Y-%m-%d")
@@ -400,9 +381,7 @@ class TestPeople:
 
 
 class TestOtherSizes:
-    def test_twenty_thousand_customers_make_three_times_the_orders(
-        self, tmp_path: Path, sales: pl.DataFrame
-    ):
+    def test_twenty_thousand_customers_make_three_times_the_orders(self, tmp_path: Path, sales: pl.DataFrame):
         big = current_lines(all_rows(make_sample(tmp_path / "home", customers=20_000)))
         assert big["customer_id"].n_unique() == 20_000 + 1
         assert 3.0 < big.height / sales.height < 3.7

@@ -121,7 +121,8 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             CUSTOMER_SEGMENTS,
             STAGE,
             "Every customer in exactly one of seven segments (and eight retail classes), with the "
-            "thresholds in force beside it (segment_thresholds).",
+            "thresholds in force beside it (segment_thresholds). The week as a picture: *quadrants* in the "
+            "metadata, *Show Markdown*.",
             checks.CUSTOMER_SEGMENTS_CHECKS,
             lineage=_SEGMENT_LINEAGE,
         ),

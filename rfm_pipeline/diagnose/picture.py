@@ -294,7 +294,9 @@ class _Frame:
 
 def _slim(svg: str) -> str:
     """The same drawing in a third of the bytes: it is stored with every run."""
-    svg = re.sub(r' (?:class|role|aria-[a-z]+|font-family|stroke-width="2"|opacity="1")(?:="[^"]*")?', "", svg)
+    svg = re.sub(
+        r' (?:class|role|aria-[a-z]+|font-family|stroke-width="2"|opacity="1")(?:="[^"]*")?', "", svg
+    )
     svg = re.sub(r"\d+\.\d\d+", lambda number: f"{float(number[0]):.1f}", svg)
     # Vega draws a circle as a path of two arcs
     svg = re.sub(
