@@ -5,7 +5,8 @@ The only module between a stage's plain functions and Dagster; a stage's ``asset
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
+from functools import wraps
 from typing import Any
 
 import dagster as dg
@@ -30,6 +31,17 @@ def permanent_failures() -> Iterator[None]:
         yield
     except RfmError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from None
+
+
+def one_connection(step: Callable[..., Any]) -> Callable[..., Any]:
+    """An asset's function with the warehouse kept open while it runs."""
+
+    @wraps(step)
+    def held(*arguments: Any, **resources: Any) -> Any:
+        with permanent_failures(), resources["warehouse"].held():
+            return step(*arguments, **resources)
+
+    return held
 
 
 def table_metadata(table: Table, lineage: Lineage | None = None) -> dict[str, Any]:
@@ -98,16 +110,10 @@ def asset_arguments(
         arguments["freshness_policy"] = dg.FreshnessPolicy.cron(
             # the schedule runs Monday 06:00; two hours later the week should be there
             deadline_cron="0 8 * * 1",
-            lower_bound_delta=_hours(8),
+            lower_bound_delta=timedelta(hours=8),
             timezone=shop.shop.timezone,
         )
     return arguments
-
-
-def _hours(hours: int) -> Any:
-    from datetime import timedelta
-
-    return timedelta(hours=hours)
 
 
 def asked_weeks(context: dg.AssetExecutionContext) -> list[date]:
@@ -170,6 +176,3 @@ def weekly_result(
         metadata={"dagster/row_count": sum(rows.values()), "newest_week": str(newest), **(metadata or {})},
         check_results=answer_checks(warehouse, shop, checks, sorted(rows), params),
     )
-
-
-StageAssets = Callable[[Shop], list[dg.AssetsDefinition]]

@@ -164,11 +164,17 @@ def ui(
     """Opens the Dagster UI for the shop, with the weekly schedule running, until Ctrl-C."""
     import os
     import signal
+    import socket
 
     from rfm_pipeline.runner import prepare_instance
     from rfm_pipeline.shop import load_shop
 
     shop = load_shop(_home(home))
+    with socket.socket() as probe:
+        if probe.connect_ex((host, port)) == 0:
+            raise RfmError(
+                f"port {port} of {host} is taken, perhaps by another `rfm ui`; choose another with --port."
+            )
     prepare_instance(shop)
     typer.echo(f"http://{host}:{port} shows {shop.shop.name}; Ctrl-C ends it")
     sys.stdout.flush()

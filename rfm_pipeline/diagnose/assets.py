@@ -12,7 +12,7 @@ from rfm_pipeline.asset_kit import (
     answer_checks,
     asked_weeks,
     asset_arguments,
-    permanent_failures,
+    one_connection,
     weekly_result,
 )
 from rfm_pipeline.diagnose import checks, pipeline
@@ -78,9 +78,9 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             lineage=_ACTIVITY_LINEAGE,
         ),
     )
+    @one_connection
     def customer_activity(warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult:
-        with permanent_failures():
-            weeks = pipeline.update_customer_activity(warehouse)
+        weeks = pipeline.update_customer_activity(warehouse)
         rows = warehouse.read("select count(*) as n from customer_activity")["n"][0]
         return dg.MaterializeResult(
             metadata={"dagster/row_count": rows, "weeks_added_up": len(weeks)},
@@ -98,12 +98,12 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             lineage=_RFM_LINEAGE,
         ),
     )
+    @one_connection
     def customer_rfm(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.MaterializeResult:
         weeks = asked_weeks(context)
-        with permanent_failures():
-            rows = pipeline.write_customer_rfm(warehouse, shop, weeks)
+        rows = pipeline.write_customer_rfm(warehouse, shop, weeks)
         return weekly_result(
             context,
             warehouse,
@@ -127,12 +127,12 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             lineage=_SEGMENT_LINEAGE,
         ),
     )
+    @one_connection
     def customer_segments(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.MaterializeResult:
         weeks = asked_weeks(context)
-        with permanent_failures():
-            rows = pipeline.write_customer_segments(warehouse, shop, weeks)
+        rows = pipeline.write_customer_segments(warehouse, shop, weeks)
         return weekly_result(
             context,
             warehouse,
@@ -155,12 +155,12 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             lineage=_CHURNER_LINEAGE,
         ),
     )
+    @one_connection
     def silent_churners(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.MaterializeResult:
         weeks = asked_weeks(context)
-        with permanent_failures():
-            rows = pipeline.write_silent_churners(warehouse, shop, weeks)
+        rows = pipeline.write_silent_churners(warehouse, shop, weeks)
         return weekly_result(
             context,
             warehouse,
@@ -187,12 +187,12 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             checks.NEW_SILENT_CHURNERS_CHECKS,
         ),
     )
+    @one_connection
     def new_silent_churners(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.MaterializeResult:
         weeks = asked_weeks(context)
-        with permanent_failures():
-            rows = pipeline.write_new_silent_churners(warehouse, shop, weeks)
+        rows = pipeline.write_new_silent_churners(warehouse, shop, weeks)
         return weekly_result(
             context,
             warehouse,

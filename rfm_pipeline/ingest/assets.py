@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from rfm_pipeline.asset_kit import answer_checks, asset_arguments, permanent_failures
+from rfm_pipeline.asset_kit import answer_checks, asset_arguments, one_connection, permanent_failures
 from rfm_pipeline.ingest.checks import ORDER_LINES_CHECKS, RAW_ORDERS_CHECKS
 from rfm_pipeline.ingest.loading import LoadReport, load_new_files, update_order_lines
 from rfm_pipeline.ingest.schemas import ORDER_LINES, RAW_ORDERS
@@ -34,6 +34,7 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
         warehouse: dg.ResourceParam[Warehouse],
         ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
+        # not on one connection: typing a large file takes long, and the warehouse isn't needed meanwhile
         with permanent_failures():
             report = load_new_files(warehouse, shop, context.log.info, ledger)
         rows = warehouse.read("select count(*) as n from raw_orders")["n"][0]
@@ -52,9 +53,9 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             ORDER_LINES_CHECKS,
         ),
     )
+    @one_connection
     def order_lines(warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult:
-        with permanent_failures():
-            done = update_order_lines(warehouse, shop)
+        done = update_order_lines(warehouse, shop)
         rows = warehouse.read("select count(*) as n from order_lines")["n"][0]
         return dg.MaterializeResult(
             metadata={

@@ -12,7 +12,7 @@ import dagster as dg
 from rfm_pipeline.asset_kit import (
     asked_weeks,
     asset_arguments,
-    permanent_failures,
+    one_connection,
     weekly_result,
 )
 from rfm_pipeline.ledger import Ledger
@@ -61,15 +61,15 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
             kinds=_LEDGER_KINDS | {"jinja"},
         ),
     )
+    @one_connection
     def recall_list(
         context: dg.AssetExecutionContext,
         warehouse: dg.ResourceParam[Warehouse],
         ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
         weeks = asked_weeks(context)
-        with permanent_failures():
-            reach = read_reach(shop)
-            report = write_recall_list(warehouse, ledger, shop, reach, weeks)
+        reach = read_reach(shop)
+        report = write_recall_list(warehouse, ledger, shop, reach, weeks)
         newest = weeks[-1]
         return weekly_result(
             context,
@@ -99,14 +99,14 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
             kinds=_LEDGER_KINDS,
         ),
     )
+    @one_connection
     def tag_plan(
         context: dg.AssetExecutionContext,
         warehouse: dg.ResourceParam[Warehouse],
         ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
         weeks = asked_weeks(context)
-        with permanent_failures():
-            rows = tagging.write_tag_plan(warehouse, ledger, shop, read_reach(shop), weeks)
+        rows = tagging.write_tag_plan(warehouse, ledger, shop, read_reach(shop), weeks)
         return weekly_result(
             context,
             warehouse,
@@ -129,16 +129,16 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
             kinds=_LEDGER_KINDS | {"csv"},
         ),
     )
+    @one_connection
     def customer_tags(
         context: dg.AssetExecutionContext,
         warehouse: dg.ResourceParam[Warehouse],
         ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
         weeks = asked_weeks(context)
-        with permanent_failures():
-            refusal = _refusal(warehouse, ledger, shop, weeks, context.run.tags, required)
-            outcome = {"sent": 0, "refused": refusal} if refusal else _send(warehouse, ledger, shop, weeks[0])
-            rows = tagging.write_customer_tags(warehouse, ledger, weeks)
+        refusal = _refusal(warehouse, ledger, shop, weeks, context.run.tags, required)
+        outcome = {"sent": 0, "refused": refusal} if refusal else _send(warehouse, ledger, shop, weeks[0])
+        rows = tagging.write_customer_tags(warehouse, ledger, weeks)
         if refusal:
             context.log.warning(f"nothing sent: {refusal}")
         return weekly_result(

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from rfm_pipeline.asset_kit import asked_weeks, asset_arguments, permanent_failures, weekly_result
+from rfm_pipeline.asset_kit import asked_weeks, asset_arguments, one_connection, weekly_result
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.review.checks import RECALL_OUTCOMES_CHECKS
 from rfm_pipeline.review.outcomes import write_recall_outcomes
@@ -28,13 +28,13 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             kinds=frozenset({"duckdb", "sql", "sqlite"}),
         ),
     )
+    @one_connection
     def recall_outcomes(
         context: dg.AssetExecutionContext,
         warehouse: dg.ResourceParam[Warehouse],
         ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
-        with permanent_failures():
-            rows = write_recall_outcomes(warehouse, ledger, shop, asked_weeks(context))
+        rows = write_recall_outcomes(warehouse, ledger, shop, asked_weeks(context))
         return weekly_result(context, warehouse, shop, RECALL_OUTCOMES, rows, RECALL_OUTCOMES_CHECKS)
 
     return [recall_outcomes]

@@ -8,7 +8,7 @@ stages' business.
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -256,6 +256,7 @@ class Warehouse:
     threads: int | None = None
     lock_wait_seconds: float = 60
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+    _held: list[duckdb.DuckDBPyConnection] = field(default_factory=list, repr=False, compare=False)
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         config: dict[str, Any] = {
@@ -282,17 +283,39 @@ class Warehouse:
                 pause = min(pause * 2, 1.0)
 
     @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps the file open for the block: its transactions share one connection instead of one each.
+
+        For one step of a run. Not between steps: whoever waits for the warehouse gets it there.
+        """
+        with self._open() as connection:
+            self._held.append(connection)
+            try:
+                yield
+            finally:
+                self._held.remove(connection)
+
+    @contextmanager
     def transaction(self) -> Iterator[Session]:
         """A transaction: committed at the end of the block, rolled back on any exception."""
+        with nullcontext(self._held[-1]) if self._held else self._open() as connection:
+            connection.execute("begin")
+            try:
+                yield Session(connection)
+            except BaseException:
+                # an interrupt must not leave half a write on a connection that is used again
+                connection.execute("rollback")
+                raise
+            connection.execute("commit")
+
+    @contextmanager
+    def _open(self) -> Iterator[duckdb.DuckDBPyConnection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = self._connect()
         try:
             connection.execute("set enable_progress_bar = false")
-            connection.execute("begin")
-            yield Session(connection)
-            connection.execute("commit")
+            yield connection
         finally:
-            # closing without a commit rolls back
             connection.close()
 
     def replace_weeks(
