@@ -16,7 +16,6 @@ from rfm_pipeline.asset_kit import (
     weekly_result,
 )
 from rfm_pipeline.diagnose import checks, pipeline
-from rfm_pipeline.diagnose.picture import BINS_SQL, quadrant_svg
 from rfm_pipeline.diagnose.schemas import (
     CUSTOMER_ACTIVITY,
     CUSTOMER_RFM,
@@ -208,6 +207,9 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
 
 def _segment_metadata(warehouse: Warehouse, shop: Shop, week: date) -> dict[str, Any]:
     """The newest week's segments as a table and as the quadrant picture."""
+    # drawing libraries are slow to load, and only this asset draws
+    from rfm_pipeline.diagnose.picture import BINS_SQL, quadrant_svg
+
     asked = {"week": week}
     with warehouse.transaction() as session:
         cells = session.read(BINS_SQL, asked)

@@ -123,7 +123,7 @@ def quadrant_svg(
         .configure_axis(labelFontSize=12, titleFontSize=12, titleFontWeight="normal", titleColor=_FAINT)
         .configure_legend(labelFontSize=12, titleFontSize=12, titleColor=_FAINT, titleFontWeight="normal")
     )
-    return _slim(str(vl_convert.vegalite_to_svg(chart.to_dict())))
+    return _slim(str(vl_convert.vegalite_to_svg(chart.to_dict(validate=False))))
 
 
 class _Frame:

@@ -176,12 +176,14 @@ def _refusal(
         return None
     if stale:
         return f"orders of week {week} changed since the list was made; materialize the week again"
-    if strangers := tagging.strangers(warehouse, week):
-        return f"the plan tags {strangers} customers who are not to be contacted by the list; make it again"
     if reason := guards.refuse_size(shop, tagging.planned_customers(warehouse, week)):
         return reason
-    late = tagging.opted_out_since(warehouse, read_reach(shop), week)
-    return f"{late} listed customers opted out since the list was made; make it again" if late else None
+    reach = read_reach(shop)
+    if late := tagging.opted_out_since(warehouse, reach, week):
+        return f"{late} listed customers opted out since the list was made; make it again"
+    if differing := tagging.plan_differs(warehouse, reach, week):
+        return f"the plan and the list differ by {differing} customers; make the plan again"
+    return None
 
 
 def _send(warehouse: Warehouse, ledger: Ledger, shop: Shop, week: date) -> dict[str, Any]:

@@ -145,19 +145,23 @@ def write_customer_tags(warehouse: Warehouse, ledger: Ledger, weeks: Sequence[da
         return session.replace_weeks(CUSTOMER_TAGS, weeks, "select * from tag_rows")
 
 
-def strangers(warehouse: Warehouse, week: date) -> int:
-    """How many tags the week's plan adds to others than the customers of the list's recall arm.
+def plan_differs(warehouse: Warehouse, reach: Reach, week: date) -> int:
+    """How many customers the week's plan tags though the list doesn't say so, or leaves out though it does.
 
-    None, unless the list was made again after the plan.
+    None, unless the list was made again without the plan.
     """
     query = """
-        select count(*) as n from tag_plan p
-        where p.week = $week and p.action = 'add' and not exists (
-            select 1 from recall_list l
-            where l.week = p.week and l.customer_id = p.customer_id and l.arm = 'recall'
+        with
+        planned as (select customer_id from tag_plan where week = $week and action = 'add'),
+        to_contact as (
+            select customer_id from recall_list
+            where week = $week and arm = 'recall' and customer_id not in (select customer_id from silenced)
         )
+        select count(*) from planned full join to_contact using (customer_id)
+        where planned.customer_id is null or to_contact.customer_id is null
     """
-    return int(warehouse.read(query, {"week": week})["n"][0])
+    with warehouse.transaction() as session, session.frames(silenced=_no_wecom(reach)):
+        return int(session.value(query, {"week": week}))
 
 
 def opted_out_since(warehouse: Warehouse, reach: Reach, week: date) -> int:

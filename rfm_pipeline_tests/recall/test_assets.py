@@ -280,7 +280,7 @@ def test_who_opted_out_since_the_list_was_made_stops_the_sending_until_it_is_mad
 def test_a_plan_that_is_older_than_its_list_is_refused(home: Home) -> None:
     home.set("weekly_capacity", 3)
     assert home.run(home.newest, only=["recall_list"]).success
-    assert "not to be contacted by the list" in send(home)["refused"]
+    assert "the plan and the list differ" in send(home)["refused"]
     assert home.nothing_was_sent()
     assert told(home.run(home.newest, only=["tag_plan", "customer_tags"]))["sent"] <= 3
 

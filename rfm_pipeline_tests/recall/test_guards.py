@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rfm_pipeline.recall.guards import refuse_size, refuse_verdicts, refuse_weeks
-from rfm_pipeline.recall.tagging import opted_out_since, planned_customers, strangers
+from rfm_pipeline.recall.tagging import opted_out_since, plan_differs, planned_customers
 from rfm_pipeline.shop import Shop
 from rfm_pipeline_tests.helpers import make_shop
 from rfm_pipeline_tests.recall.desk import CHANNELS, Desk, make_desk, reach_of, silent, week
@@ -169,9 +169,20 @@ def test_a_tag_that_is_taken_off_needs_no_consent(desk: Desk) -> None:
 
 
 def test_a_plan_that_is_older_than_its_list_is_noticed(desk: Desk) -> None:
-    assert strangers(desk.warehouse, week(0)) == 0
+    def differing() -> int:
+        return plan_differs(desk.warehouse, desk.reach, week(0))
+
+    assert differing() == 0
+    both = [row for name in ("a", "b") for row in silent(name)]
     desk.silent_are(silent("a"))
     desk.make_list(week(0))
-    assert strangers(desk.warehouse, week(0)) == 1
+    # the plan still tags a customer who isn't on the list any more
+    assert differing() == 1
     desk.make_plan(week(0))
-    assert strangers(desk.warehouse, week(0)) == 0
+    assert differing() == 0
+    desk.silent_are(both)
+    desk.make_list(week(0))
+    # the list now has a customer whom the plan doesn't tag
+    assert differing() == 1
+    desk.reach = reach_of([("b", "wecom")])
+    assert differing() == 0
