@@ -1,4 +1,4 @@
-"""What runs when: the jobs, the weekly schedule, the failure alert.
+"""What runs when: the jobs and the weekly schedule.
 
 ``weekly_job`` is everything, for one week, Monday 06:00 shop time. ``history_job`` is ingest and diagnosis
 without any sink, for backfills. ``ingest_job`` only looks for new orders.

@@ -167,7 +167,7 @@ def typed_rows(source: Source, zone: str) -> pl.LazyFrame:
         column: pl.col(f"{source.header.index(source.mapping[column])}").str.strip_chars()
         if column in source.mapping
         else pl.lit(None, pl.String)
-        for column in source.preset.columns | dict.fromkeys(_ALL_COLUMNS)
+        for column in source.preset.columns | dict.fromkeys(ALL_COLUMNS)
     }
     texts = [pl.when(text != "").then(text).otherwise(None).alias(f"_{name}") for name, text in raw.items()]
     fields = [pl.col(name).fill_null("") for name in _positions(source.header)]
@@ -206,7 +206,7 @@ _CANONICAL = (
     "refunded_at",
     "is_clearance",
 )
-_ALL_COLUMNS = (*_CANONICAL, "order_status")
+ALL_COLUMNS = (*_CANONICAL, "order_status")
 _MONEY_COLUMNS = ("unit_price", "list_price", "amount", "refunded_amount")
 
 
