@@ -7,10 +7,11 @@ warehouse (``ingest.loading``).
 import csv
 import gzip
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import polars as pl
 
@@ -24,8 +25,8 @@ TIME = pl.Datetime("us")
 ACCEPTED, UNPAID, REJECTED = "accepted", "unpaid", "rejected"
 _OVERFLOW = "__more_fields_than_header__"
 _ROW = "row_no"
-_LINE_TYPES = {"sale": "sale", "return": "return"}
-_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_LINE_TYPES = {"sale": ["sale"], "return": ["return"]}
+_BOOLEANS = {True: ["true", "1", "yes"], False: ["false", "0", "no"]}
 _TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 _FIRST_TIME = datetime(1000, 1, 1)  # %Y reads 24-01-31 as the year 24
 _OFFSET_FORMAT = "%Y-%m-%d %H:%M:%S%.f%#z"
@@ -210,23 +211,28 @@ ALL_COLUMNS = (*_CANONICAL, "order_status")
 _MONEY_COLUMNS = ("unit_price", "list_price", "amount", "refunded_amount")
 
 
+def _translate(text: pl.Expr, meanings: Mapping[Any, Sequence[str]], dtype: Any) -> pl.Expr:
+    """Words as what they mean, null for a word that means nothing.
+
+    Not ``replace_strict``: it makes Polars hold the whole file in memory.
+    """
+    meaning = pl.lit(None, dtype)
+    for value, words in meanings.items():
+        meaning = pl.when(text.is_in(list(words))).then(pl.lit(value, dtype)).otherwise(meaning)
+    return meaning
+
+
 def _typed_columns(preset: Preset, zone: str) -> list[pl.Expr]:
-    words = {word: status for status, group in preset.statuses.items() for word in group}
+    line_type, is_clearance = pl.col("_line_type"), pl.col("_is_clearance")
     return [
         *(pl.col(f"_{c}").alias(c) for c in ("order_id", "customer_id", "sku", "product_name")),
         pl.col("_line_no").cast(pl.Int64, strict=False).alias("line_no"),
         pl.col("_quantity").cast(QUANTITY, strict=False).alias("quantity"),
         *(pl.col(f"_{c}").cast(MONEY, strict=False).alias(c) for c in _MONEY_COLUMNS),
         *(_parse_time(pl.col(f"_{c}"), zone).alias(c) for c in ("ordered_at", "refunded_at")),
-        pl.col("_line_type")
-        .str.to_lowercase()
-        .replace_strict(_LINE_TYPES, default=None, return_dtype=pl.String)
-        .alias("given_type"),
-        pl.col("_is_clearance")
-        .str.to_lowercase()
-        .replace_strict(_BOOLEANS, default=None, return_dtype=pl.Boolean)
-        .alias("is_clearance"),
-        pl.col("_order_status").replace_strict(words, default=None, return_dtype=pl.String).alias("status"),
+        _translate(line_type.str.to_lowercase(), _LINE_TYPES, pl.String).alias("given_type"),
+        _translate(is_clearance.str.to_lowercase(), _BOOLEANS, pl.Boolean).alias("is_clearance"),
+        _translate(pl.col("_order_status"), preset.statuses, pl.String).alias("status"),
     ]
 
 

@@ -22,7 +22,7 @@ from rfm_pipeline.warehouse.schema import Table, validate
 from rfm_pipeline.warehouse.sql import used_parameters
 from rfm_pipeline.weeks import as_of, name_range
 
-BATCH_ROWS = 1_000_000
+BATCH_ROWS = 250_000
 _SNAPSHOTS = """
 create table if not exists snapshots (
     table_name varchar not null, week date not null, row_count bigint not null, inputs_version bigint not null

@@ -3,6 +3,8 @@
 import csv
 import gzip
 import io
+import subprocess
+import sys
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -484,3 +486,27 @@ def test_every_column_of_the_layout_is_known(tmp_path: Path) -> None:
     row = read_row(tmp_path)
     assert row["list_price"] == 12
     assert row["product_name"] == "茶"
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    """A file much larger than the memory it takes to read it, in a process of its own."""
+    path = tmp_path / "large.csv"
+    line = "ORDER{0:010d},CUSTOMER{0:010d},2025-01-06 09:00:00,SKU{0:07d},1,9.99,{1},paid,sale,true\n"
+    filler = "一件名字很长的商品" * 6
+    with path.open("w", encoding="utf-8") as file:
+        file.write(f"{HEADER},product_name,order_status,line_type,is_clearance\n")
+        for start in range(0, 1_500_000, 50_000):
+            file.write("".join(line.format(number, filler) for number in range(start, start + 50_000)))
+    assert path.stat().st_size > 350_000_000
+    script = f"""
+import resource
+from pathlib import Path
+from rfm_pipeline.ingest.presets import load_preset
+from rfm_pipeline.ingest.reading import open_source, stage
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+stage(open_source(Path({str(path)!r}), load_preset("standard")), "UTC", Path({str(tmp_path)!r}))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    taken = int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
+    assert taken < path.stat().st_size
