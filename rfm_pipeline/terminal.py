@@ -17,6 +17,13 @@ from rfm_pipeline.runner import RunReport
 from rfm_pipeline.shop import CHURN_CLASSES, Shop
 from rfm_pipeline.warehouse.duckdb import Session
 
+_UNTAGGED = """
+select count(*) from recall_list l
+where l.week = $week and l.arm = 'recall' and not exists (
+    select 1 from tag_plan p where p.week = l.week and p.customer_id = l.customer_id and p.action = 'add'
+)
+"""
+
 
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
@@ -76,6 +83,9 @@ def print_summary(shop: Shop, report: RunReport) -> None:
     with warehouse_of(shop).transaction() as session:
         console.print(_segments(session, shop, week))
         console.print(_churners(session, week))
+        untagged = session.value(_UNTAGGED, {"week": week})
+    if untagged:
+        console.print(f"{untagged} to contact said no to WeCom: they get no tag there, and no words for it")
     for first, last in report.history:
         console.print(f"history filled in: {first}" + ("" if first == last else f" to {last}"))
     _print_tags(console, shop, report)
