@@ -6,11 +6,14 @@ Heavy libraries are imported inside the commands, so that ``rfm --help`` answers
 import sys
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rfm_pipeline.errors import RfmError
+
+if TYPE_CHECKING:
+    from rfm_pipeline.shop import Shop
 
 app = typer.Typer(
     name="rfm",
@@ -97,24 +100,30 @@ def check(
     """Shows what would be read, mapped and rejected of some exports, without loading anything."""
     from rfm_pipeline.ingest.presets import load_preset
     from rfm_pipeline.ingest.report import check_file
-    from rfm_pipeline.shop import load_shop
     from rfm_pipeline.terminal import print_file_check
 
-    zone = "UTC"
-    folder = _home(home)
-    if home is not None or (folder / "shop.yaml").exists():
-        shop = load_shop(folder)
-        preset, zone = preset or shop.orders.preset, shop.shop.timezone
-    chosen = load_preset(preset or "standard")
     problems = 0
     for path in files:
         try:
-            print_file_check(check_file(path, chosen, zone))
+            shop = _shop_of(path, home)
+            name = preset or (shop.orders.preset if shop else "standard")
+            zone = shop.shop.timezone if shop else "UTC"
+            print_file_check(check_file(path, load_preset(name), zone))
         except RfmError as error:
             problems += 1
             typer.echo(f"error: {error}", err=True)
     if problems:
         raise typer.Exit(1)
+
+
+def _shop_of(path: Path, home: Path | None) -> "Shop | None":
+    """The shop whose settings read a file: the named one, else the one in whose home the file lies."""
+    from rfm_pipeline.shop import load_shop
+
+    if home is not None:
+        return load_shop(_home(home))
+    folders = [*path.expanduser().resolve().parents, _home(None)]
+    return next((load_shop(folder) for folder in folders if (folder / "shop.yaml").exists()), None)
 
 
 @app.command()

@@ -154,6 +154,21 @@ def test_check_shows_what_would_be_read_and_loads_nothing(
     assert not (home / "warehouse.duckdb").exists()
 
 
+def test_check_reads_a_file_as_the_shop_does_in_whose_home_it_lies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "uk"
+    assert rfm("init", home, "--preset", "online_retail") == 0
+    path = home / "orders" / "2011.csv"
+    path.write_text(
+        "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID\n"
+        "C1,S,x,-1,2011-01-04 10:00:00,2,17850\n",
+        "utf-8",
+    )
+    assert rfm("check", path) == 0
+    assert "online_retail" in capsys.readouterr().out
+
+
 def test_check_says_which_file_cannot_be_read_and_goes_on(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
