@@ -5,19 +5,16 @@ from pathlib import Path
 
 import dagster as dg
 
-# a beta part that this project uses on purpose
-warnings.filterwarnings("ignore", message=r"Parameter `backfill_policy` .*")
-
-from rfm_pipeline import automation  # noqa: E402 - the filter comes first
-from rfm_pipeline.diagnose import assets as diagnose  # noqa: E402
-from rfm_pipeline.diagnose import checks as diagnose_checks  # noqa: E402
-from rfm_pipeline.ingest import assets as ingest  # noqa: E402
-from rfm_pipeline.ingest import checks as ingest_checks  # noqa: E402
-from rfm_pipeline.ledger import Ledger  # noqa: E402
-from rfm_pipeline.recall import assets as recall  # noqa: E402
-from rfm_pipeline.review import assets as review  # noqa: E402
-from rfm_pipeline.shop import Shop, home_from_environment, load_shop  # noqa: E402
-from rfm_pipeline.warehouse.duckdb import Warehouse  # noqa: E402
+from rfm_pipeline import automation
+from rfm_pipeline.diagnose import assets as diagnose
+from rfm_pipeline.diagnose import checks as diagnose_checks
+from rfm_pipeline.ingest import assets as ingest
+from rfm_pipeline.ingest import checks as ingest_checks
+from rfm_pipeline.ledger import Ledger
+from rfm_pipeline.recall import assets as recall
+from rfm_pipeline.review import assets as review
+from rfm_pipeline.shop import Shop, home_from_environment, load_shop
+from rfm_pipeline.warehouse.duckdb import Warehouse
 
 EARLIER_CHECKS = [
     *ingest_checks.RAW_ORDERS_CHECKS,
@@ -46,6 +43,8 @@ def build_defs(home: Path) -> dg.Definitions:
     Raises:
         ShopFileError: If the shop's settings can't be used.
     """
+    # a beta part that this project uses on purpose
+    warnings.filterwarnings("ignore", message=r"Parameter `backfill_policy` .*")
     shop = load_shop(home)
     stages = (
         ingest.build_assets(shop),
