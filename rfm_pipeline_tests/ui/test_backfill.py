@@ -165,6 +165,7 @@ def backfills(server: Server, grid: list[date], before: World) -> dict[str, Back
         "job": launch(server, assets, grid[:WEEKS], job="weekly_job"),
         "assets": launch(server, assets, grid[:WEEKS]),
         "history": launch(server, DIAGNOSE, grid[-WEEKS:]),
+        "history_job": launch(server, DIAGNOSE, grid[:WEEKS], job="history_job"),
     }
     return {
         name: wait_until(
@@ -174,15 +175,18 @@ def backfills(server: Server, grid: list[date], before: World) -> dict[str, Back
     }
 
 
-@pytest.mark.parametrize("name", ["job", "assets", "history"])
+@pytest.mark.parametrize("name", ["job", "assets", "history", "history_job"])
 def test_a_backfill_succeeds(backfills: dict[str, Backfill], name: str) -> None:
     backfill = backfills[name]
     assert (backfill.status, backfill.error) == ("COMPLETED_SUCCESS", None)
     assert {status for status, _ in backfill.runs} == {"SUCCESS"}
 
 
-def test_the_job_takes_ten_weeks_in_one_run(backfills: dict[str, Backfill], grid: list[date]) -> None:
-    assert backfills["job"].ranges() == [(str(grid[0]), str(grid[WEEKS - 1]))]
+@pytest.mark.parametrize("name", ["job", "history_job"])
+def test_a_job_takes_ten_weeks_in_one_run(
+    backfills: dict[str, Backfill], grid: list[date], name: str
+) -> None:
+    assert backfills[name].ranges() == [(str(grid[0]), str(grid[WEEKS - 1]))]
 
 
 def test_the_newest_ten_weeks_of_the_history_are_one_run(
