@@ -188,12 +188,20 @@ class Ledger:
         with self._begin() as connection:
             return set(connection.scalars(sa.select(CAMPAIGNS.c.week)))
 
-    def assignments(self, weeks: Sequence[date] | None = None) -> pl.DataFrame:
-        """The sealed lists, of all weeks or of some, with the columns of ``ASSIGNMENT_SCHEMA``."""
-        query = sa.select(*(ASSIGNMENTS.c[name] for name in ASSIGNMENT_SCHEMA))
+    def assignments(
+        self, weeks: Sequence[date] | None = None, columns: Sequence[str] = tuple(ASSIGNMENT_SCHEMA)
+    ) -> pl.DataFrame:
+        """The sealed lists, of all weeks or of some.
+
+        Args:
+            weeks: The weeks; None for all.
+            columns: Which columns of ``ASSIGNMENT_SCHEMA``; who looks at all weeks hardly wants their words.
+        """
+        schema = {name: ASSIGNMENT_SCHEMA[name] for name in columns}
+        query = sa.select(*(ASSIGNMENTS.c[name] for name in schema))
         if weeks is not None:
             query = query.where(ASSIGNMENTS.c.week.in_(weeks))
-        return self._frame(query.order_by(ASSIGNMENTS.c.week, ASSIGNMENTS.c.priority), ASSIGNMENT_SCHEMA)
+        return self._frame(query.order_by(ASSIGNMENTS.c.week, ASSIGNMENTS.c.priority), schema)
 
     def tag_actions(self, weeks: Sequence[date] | None = None) -> pl.DataFrame:
         """The tag changes asked for, of all weeks or of some, with the columns of ``TAG_ACTION_SCHEMA``."""
@@ -245,7 +253,7 @@ class Ledger:
     def _why_not_sealed(self, week: date, assignments: pl.DataFrame) -> str:
         """What to tell when the database refuses a week's list."""
         silences = ["customer_id", "silent_since"]
-        again = assignments.join(self.assignments(), on=silences, how="semi").height
+        again = assignments.join(self.assignments(columns=silences), on=silences, how="semi").height
         reason = (
             f"{again} of its {assignments.height} customers were listed in the same silence by another week, "
             "after this list was made"

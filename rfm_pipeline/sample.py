@@ -130,7 +130,7 @@ GIFT-500 礼品卡500元         500   0
 """
 
 # Kinds of customers. Share of all; further orders per 1,000 days; days they stay, from and to.
-ONE_TIME, STREAM = 4, 5
+STREAM = 5  # those who came with a live stream
 KIND_SHARE = np.array([50, 120, 130, 250, 280, 170])  # loyal, regular, seasonal, occasional, …
 KIND_RATE = np.array([33, 13, 3, 6, 0, 1])
 KIND_STAYS_FROM = np.array([200, 120, 400, 60, 1, 200])

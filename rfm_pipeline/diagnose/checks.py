@@ -8,9 +8,7 @@ from rfm_pipeline.diagnose.schemas import (
     SEGMENT_THRESHOLDS,
     SILENT_CHURNERS,
 )
-from rfm_pipeline.warehouse.checks import TableCheck, unique_key
-
-_MINE = "week in (select week from target_weeks)"
+from rfm_pipeline.warehouse.checks import MINE, TableCheck, unique_key
 
 CUSTOMER_ACTIVITY_CHECKS = [
     unique_key(CUSTOMER_ACTIVITY),
@@ -58,7 +56,7 @@ CUSTOMER_RFM_CHECKS = [
         description="M adds up to the activity of the customers, week by week.",
         sql=f"""
             with mine as (
-                select week, customer_id, monetary from customer_rfm where {_MINE}
+                select week, customer_id, monetary from customer_rfm where {MINE}
             ),
             newest as (select max(week) as week from target_weeks),
             known as (
@@ -118,11 +116,11 @@ CUSTOMER_SEGMENTS_CHECKS = [
         sql=f"""
             select count(*) as differing_customers
             from (
-                select week, customer_id, recency_days, frequency, monetary from customer_rfm where {_MINE}
+                select week, customer_id, recency_days, frequency, monetary from customer_rfm where {MINE}
             ) r
             full join (
                 select week, customer_id, recency_days, frequency, monetary
-                from customer_segments where {_MINE}
+                from customer_segments where {MINE}
             ) s on s.week = r.week and s.customer_id = r.customer_id
             where r.recency_days is distinct from s.recency_days
                 or r.frequency is distinct from s.frequency
@@ -139,10 +137,10 @@ SILENT_CHURNERS_CHECKS = [
         description="Exactly the customers of the segment silent_churner are here.",
         sql=f"""
             select count(*) as differing_customers
-            from (select week, customer_id from silent_churners where {_MINE}) c
+            from (select week, customer_id from silent_churners where {MINE}) c
             full join (
                 select week, customer_id from customer_segments
-                where {_MINE} and segment = 'silent_churner'
+                where {MINE} and segment = 'silent_churner'
             ) s on s.week = c.week and s.customer_id = c.customer_id
             where c.customer_id is null or s.customer_id is null
         """,
@@ -153,7 +151,7 @@ SILENT_CHURNERS_CHECKS = [
         description="The favourite of every class A customer is a bestseller of the week, no other's is.",
         sql=f"""
             select count(*) filter ((c.churn_class = 'A') <> (b.sku is not null)) as wrong_classes
-            from (select * from silent_churners where {_MINE}) c
+            from (select * from silent_churners where {MINE}) c
             left join bestsellers b on b.week = c.week and b.sku = c.favourite_sku
         """,
     ),
@@ -169,13 +167,13 @@ NEW_SILENT_CHURNERS_CHECKS = [
             select
                 (
                     select count(*) from new_silent_churners n
-                    where {_MINE} and not exists (
+                    where {MINE} and not exists (
                         select 1 from silent_churners s
                         where s.week = n.week and s.customer_id = n.customer_id
                     )
                 ) + (
                     select count(*) from new_silent_churners n
-                    where {_MINE} and not n.is_backlog and exists (
+                    where {MINE} and not n.is_backlog and exists (
                         select 1 from silent_churners s
                         where s.week = n.week - 7 and s.customer_id = n.customer_id
                     )
@@ -193,7 +191,7 @@ NEW_SILENT_CHURNERS_CHECKS = [
                 select n.week, count(*) / max(s.row_count) as share
                 from new_silent_churners n
                 join snapshots s on s.table_name = 'silent_churners' and s.week = n.week
-                where n.{_MINE} and not n.is_backlog and s.row_count >= 20
+                where n.{MINE} and not n.is_backlog and s.row_count >= 20
                 group by n.week
             )
         """,

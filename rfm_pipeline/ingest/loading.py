@@ -120,8 +120,8 @@ def load_new_files(
         how = {"preset": preset.name, "timezone": shop.shop.timezone}
         # another preset or time zone makes another thing of the same bytes
         known = {content_hash for (content_hash,) in session.execute(read_so, how).fetchall()}
-        is_new = session.value("select count(*) from order_batches") == 0
-    if not landed and is_new:
+        is_empty = session.value("select count(*) from order_batches") == 0
+    if not landed and is_empty:
         raise OrderFileError(
             f"{shop.orders_dir} holds no order export. Drop the shop's exports there "
             f"({', '.join(SUFFIXES)}) and run again."

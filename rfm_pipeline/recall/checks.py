@@ -1,9 +1,7 @@
 """What must hold for the recall stage's tables."""
 
 from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
-from rfm_pipeline.warehouse.checks import TableCheck, unique_key
-
-_MINE = "week in (select week from target_weeks)"
+from rfm_pipeline.warehouse.checks import MINE, TableCheck, unique_key
 
 RECALL_LIST_CHECKS = [
     unique_key(RECALL_LIST),
@@ -14,7 +12,7 @@ RECALL_LIST_CHECKS = [
         sql=f"""
             select count(*) as customers_not_silent
             from recall_list l
-            where {_MINE} and not exists (
+            where {MINE} and not exists (
                 select 1 from silent_churners s where s.week = l.week and s.customer_id = l.customer_id
             )
         """,
@@ -29,7 +27,7 @@ RECALL_LIST_CHECKS = [
             select
                 count(*) filter (arm = 'recall') - count(distinct coupon_code) filter (arm = 'recall')
                     as missing_or_doubled_codes
-            from recall_list where {_MINE}
+            from recall_list where {MINE}
         """,
     ),
     TableCheck(
@@ -45,7 +43,7 @@ RECALL_LIST_CHECKS = [
             from (
                 select week, churn_class, count(*) as listed,
                     count(*) filter (arm = 'holdout') as holdout
-                from recall_list where {_MINE} group by week, churn_class
+                from recall_list where {MINE} group by week, churn_class
             )
         """,
         # the share may have been another when a sealed list was drawn
@@ -59,7 +57,7 @@ RECALL_LIST_CHECKS = [
             select count(*) as broken_texts
             from (
                 select unnest([sms, email_subject, email_body, wecom_text]) as words
-                from recall_list where {_MINE}
+                from recall_list where {MINE}
             )
             where trim(words) = '' or contains(words, '{{{{') or contains(words, '}}}}')
         """,
@@ -76,7 +74,7 @@ TAG_PLAN_CHECKS = [
             select count(*) as holdout_customers
             from tag_plan p
             join recall_list l on l.week = p.week and l.customer_id = p.customer_id
-            where p.{_MINE} and p.action = 'add' and l.arm = 'holdout'
+            where p.{MINE} and p.action = 'add' and l.arm = 'holdout'
         """,
     ),
 ]
@@ -91,7 +89,7 @@ CUSTOMER_TAGS_CHECKS = [
             select
                 count(*) filter (status <> 'done') as open_changes,
                 count(*) filter (status = 'done') as done_changes
-            from customer_tags where {_MINE}
+            from customer_tags where {MINE}
         """,
         blocking=False,
     ),

@@ -42,7 +42,7 @@ def write_recall_list(
     """Writes ``recall_list`` for the weeks."""
     sealed = sorted(ledger.sealed_weeks() & set(weeks))
     open_weeks = [week for week in weeks if week not in sealed]
-    listed = ledger.assignments().select("week", "customer_id", "silent_since", "arm")
+    listed = ledger.assignments(columns=("week", "customer_id", "silent_since", "arm"))
     with warehouse.transaction() as session:
         drawn, queued = _draw(session, shop, reach, listed, open_weeks)
         rows = pl.concat(

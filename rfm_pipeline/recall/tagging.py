@@ -58,7 +58,7 @@ def tags_on(ledger: Ledger) -> pl.DataFrame:
     counted = ledger.tag_actions().filter((pl.col("status") == DONE) | maybe_on).sort("week")
     latest = counted.group_by("customer_id", "tag", maintain_order=True).last()
     on = latest.filter(pl.col("action") == ADD)
-    silences = ledger.assignments().select("week", "customer_id", "silent_since")
+    silences = ledger.assignments(columns=("week", "customer_id", "silent_since"))
     return on.join(silences, on=["week", "customer_id"], how="inner").select(
         "customer_id", "tag", "churn_class", "silent_since", pl.col("week").alias("listed_week")
     )

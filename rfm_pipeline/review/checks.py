@@ -1,7 +1,7 @@
 """What must hold for the review stage's tables."""
 
 from rfm_pipeline.review.schemas import RECALL_OUTCOMES
-from rfm_pipeline.warehouse.checks import TableCheck, unique_key
+from rfm_pipeline.warehouse.checks import MINE, TableCheck, unique_key
 
 RECALL_OUTCOMES_CHECKS = [
     unique_key(RECALL_OUTCOMES),
@@ -9,9 +9,9 @@ RECALL_OUTCOMES_CHECKS = [
         table=RECALL_OUTCOMES.name,
         name="nobody_returned_twice",
         description="No arm has more returned customers than assigned ones.",
-        sql="""
+        sql=f"""
             select count(*) filter (returned > assigned) as wrong_arms
-            from recall_outcomes where week in (select week from target_weeks)
+            from recall_outcomes where {MINE}
         """,
     ),
 ]

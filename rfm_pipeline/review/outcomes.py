@@ -14,7 +14,7 @@ def write_recall_outcomes(
     warehouse: Warehouse, ledger: Ledger, shop: Shop, weeks: Sequence[date]
 ) -> dict[date, int]:
     """Writes ``recall_outcomes`` for the weeks; returns each week's number of rows."""
-    assignments = ledger.assignments().select("week", "customer_id", "churn_class", "arm")
+    assignments = ledger.assignments(columns=("week", "customer_id", "churn_class", "arm"))
     sql = read_sql("rfm_pipeline.review", RECALL_OUTCOMES.name)
     with warehouse.transaction() as session, session.frames(assignments=assignments):
         return session.replace_weeks(

@@ -13,6 +13,9 @@ from typing import Any
 from rfm_pipeline.warehouse.duckdb import Session
 from rfm_pipeline.warehouse.schema import Table
 
+MINE = "week in (select week from target_weeks)"
+"""The condition by which a check of a weekly table looks at the weeks asked for."""
+
 _VERDICTS = """
 create table if not exists data_checks (
     table_name varchar not null, check_name varchar not null, week date,
@@ -66,7 +69,7 @@ def unique_key(table: Table, beside: Table | None = None) -> TableCheck:
         beside: The table whose asset makes it, if it is a side table.
     """
     key = ", ".join(table.key)
-    where = "where week in (select week from target_weeks)" if table.weekly else ""
+    where = f"where {MINE}" if table.weekly else ""
     return TableCheck(
         table=(beside or table).name,
         name=f"{table.name}_unique_key" if beside else "unique_key",
@@ -111,9 +114,7 @@ def _store(session: Session, verdict: Verdict, number: float, weeks: Sequence[da
     }
     mine = "table_name = $table_name and check_name = $check_name"
     if weeks:
-        session.execute(
-            f"delete from data_checks where {mine} and week in (select week from target_weeks)", row
-        )
+        session.execute(f"delete from data_checks where {mine} and {MINE}", row)
         session.execute(
             "insert into data_checks by name select $table_name as table_name, $check_name as check_name, "
             "week, $passed as passed, $blocking as blocking, $figure as figure from target_weeks",
