@@ -10,13 +10,21 @@ only ever added to, and its unique keys make double work impossible:
   the same order, the later one is right, also when the warehouse is made again from the files.
 - ``tag_actions``: one row is a tag to add or remove. ``pending`` is written before the sink is called, the
   outcome after.
+- ``tombstones``: one row is a customer who is forgotten, as a digest that tells the same customer again when
+  their orders are loaded again, and nothing else. ``ledger_settings`` holds the salt it is made with.
+
+The one change of what stands there is :meth:`Ledger.forget`: the person goes, what the review counts stays.
 
 Belongs here: reading and writing these facts. Who is listed and what is tagged is the recall stage's.
 """
 
+import hashlib
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -25,6 +33,10 @@ import sqlalchemy as sa
 from rfm_pipeline.errors import RfmError
 
 PENDING, DONE, FAILED = "pending", "done", "failed"
+FORGOTTEN = "forgotten:"
+"""What the customer_id of a forgotten customer begins with; the beginning of their digest follows."""
+LEFT_OPEN = "the customer was forgotten before the outcome was known"
+_SALT = "tombstone_salt"
 
 _META = sa.MetaData()
 
@@ -84,6 +96,31 @@ TAG_ACTIONS = sa.Table(
     sa.Column("finished_at", sa.DateTime),
 )
 
+TOMBSTONES = sa.Table(
+    "tombstones",
+    _META,
+    sa.Column("digest", sa.String, primary_key=True),
+    sa.Column("forgotten_at", sa.DateTime, nullable=False),
+)
+
+LEDGER_SETTINGS = sa.Table(
+    "ledger_settings",
+    _META,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("value", sa.String, nullable=False),
+)
+
+_SPEAKING = (
+    "favourite_sku",
+    "favourite_product",
+    "offer",
+    "coupon_code",
+    "sms",
+    "email_subject",
+    "email_body",
+    "wecom_text",
+)
+
 ASSIGNMENT_SCHEMA: dict[str, Any] = {
     "week": pl.Date,
     "customer_id": pl.String,
@@ -118,6 +155,28 @@ TAG_ACTION_SCHEMA: dict[str, Any] = {
 
 def _now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
+
+
+def tombstone_digest(salt: str, customer_id: str) -> str:
+    """The digest of a forgotten customer; in SQL: ``sha256(salt || ':' || customer_id)``."""
+    return hashlib.sha256(f"{salt}:{customer_id}".encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What the ledger holds of one customer.
+
+    Attributes:
+        assignments: Lists the customer was put on.
+        tag_actions: Tag changes asked for.
+        tags_left: Tags that may still be on, by the sink that was to set them.
+        forgotten: Whether there is a tombstone.
+    """
+
+    assignments: int
+    tag_actions: int
+    tags_left: dict[str, int]
+    forgotten: bool
 
 
 class Ledger:
@@ -294,3 +353,125 @@ class Ledger:
         )
         with self._begin() as connection:
             connection.execute(update, rows)
+
+    def tombstones(self) -> tuple[str, set[str]]:
+        """The salt and the digests of all forgotten customers; see :func:`tombstone_digest`.
+
+        The salt is empty as long as nobody was forgotten.
+        """
+        with self._begin() as connection:
+            return _salt(connection), set(connection.scalars(sa.select(TOMBSTONES.c.digest)))
+
+    def holdings(self, customer_id: str) -> Holdings:
+        """What the ledger holds of a customer; of a forgotten one, what is left without the name."""
+        if self._is_sqlite and not Path(self._url.database or "").exists():
+            # to look is not to make one
+            return Holdings(0, 0, {}, forgotten=False)
+        with self._begin() as connection:
+            salt = _salt(connection)
+            digest = tombstone_digest(salt, customer_id)
+            names = [customer_id, _pseudonym(digest)] if salt else [customer_id]
+            return Holdings(
+                assignments=_count(connection, ASSIGNMENTS, names),
+                tag_actions=_count(connection, TAG_ACTIONS, names),
+                tags_left=_tags_left(connection, names),
+                forgotten=bool(_count_where(connection, TOMBSTONES, TOMBSTONES.c.digest == digest)),
+            )
+
+    def forget(self, customer_id: str) -> None:
+        """Writes a customer's tombstone and takes the customer out of what was written, all or nothing.
+
+        Their rows stay, so that the review counts as many as were drawn: week, class, arm, tag and outcome
+        under a name that is no name. Words, product, coupon code, silence and value go. Doing it again
+        changes nothing.
+        """
+        with self._begin() as connection:
+            if self._is_sqlite:
+                # what is overwritten must not stay in the file
+                connection.exec_driver_sql("pragma secure_delete = on")
+            digest = tombstone_digest(_salt(connection, make=True), customer_id)
+            if not _count_where(connection, TOMBSTONES, TOMBSTONES.c.digest == digest):
+                connection.execute(sa.insert(TOMBSTONES), {"digest": digest, "forgotten_at": _now()})
+            _blank(connection, customer_id, _pseudonym(digest))
+        if self._is_sqlite:
+            self._compact()
+
+    @property
+    def _is_sqlite(self) -> bool:
+        return self._url.get_backend_name() == "sqlite"
+
+    def _compact(self) -> None:
+        """Rewrites an SQLite file, so that no former version of a row stays in it."""
+        engine = sa.create_engine(self._url, poolclass=sa.NullPool, connect_args={"timeout": 60})
+        try:
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql("vacuum")
+        finally:
+            engine.dispose()
+
+
+def _salt(connection: sa.Connection, *, make: bool = False) -> str:
+    """The ledger's salt, empty if it has none and none is to be made."""
+    query = sa.select(LEDGER_SETTINGS.c.value).where(LEDGER_SETTINGS.c.name == _SALT)
+    salt = connection.scalar(query)
+    if salt is None and make:
+        salt = secrets.token_hex(16)
+        connection.execute(sa.insert(LEDGER_SETTINGS), {"name": _SALT, "value": salt})
+    return salt or ""
+
+
+def _pseudonym(digest: str) -> str:
+    return f"{FORGOTTEN}{digest[:16]}"
+
+
+def _count_where(connection: sa.Connection, table: sa.Table, condition: sa.ColumnElement[bool]) -> int:
+    return connection.scalar(sa.select(sa.func.count()).select_from(table).where(condition)) or 0
+
+
+def _count(connection: sa.Connection, table: sa.Table, names: Sequence[str]) -> int:
+    return _count_where(connection, table, table.c.customer_id.in_(names))
+
+
+def _blank(connection: sa.Connection, customer_id: str, pseudonym: str) -> None:
+    """Puts the pseudonym in the place of a customer and empties what speaks of the person."""
+    listed = ASSIGNMENTS.c.customer_id == customer_id
+    weeks = connection.scalars(sa.select(ASSIGNMENTS.c.week).where(listed)).all()
+    for week in weeks:
+        connection.execute(
+            sa.update(ASSIGNMENTS)
+            .where(listed, ASSIGNMENTS.c.week == week)
+            .values(
+                customer_id=pseudonym,
+                # a silence may stand in the ledger once, so each list gets one of its own
+                silent_since=datetime.combine(week, time.min),
+                recency_days=1,
+                frequency=0,
+                monetary="0",
+                **dict.fromkeys(_SPEAKING),
+            )
+        )
+    mine = TAG_ACTIONS.c.customer_id == customer_id
+    open_changes = sa.update(TAG_ACTIONS).where(mine, TAG_ACTIONS.c.status == PENDING)
+    connection.execute(sa.update(TAG_ACTIONS).where(mine).values(error=None))
+    connection.execute(open_changes.values(status=FAILED, error=LEFT_OPEN))
+    connection.execute(sa.update(TAG_ACTIONS).where(mine).values(customer_id=pseudonym))
+
+
+def _tags_left(connection: sa.Connection, names: Sequence[str]) -> dict[str, int]:
+    """How many of a customer's tags may be on now, by sink: the latest change that is known was an addition.
+
+    An addition whose outcome was never learnt counts as on, a removal as not done.
+    """
+    actions = sa.select(
+        TAG_ACTIONS.c.tag, TAG_ACTIONS.c.action, TAG_ACTIONS.c.status, TAG_ACTIONS.c.sink, TAG_ACTIONS.c.error
+    )
+    rows = connection.execute(
+        actions.where(TAG_ACTIONS.c.customer_id.in_(names)).order_by(TAG_ACTIONS.c.week)
+    ).all()
+    latest: dict[str, tuple[str, str]] = {}
+    for tag, action, status, sink, error in rows:
+        unknown = status == PENDING or error == LEFT_OPEN
+        if status == DONE or (unknown and action == "add"):
+            latest[tag] = (action, sink)
+    sinks = [sink for action, sink in latest.values() if action == "add"]
+    return {sink: sinks.count(sink) for sink in sorted(set(sinks))}

@@ -7,13 +7,23 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 import sqlalchemy as sa
 from polars.testing import assert_frame_equal
 
 from rfm_pipeline.errors import RfmError
-from rfm_pipeline.ledger import ASSIGNMENT_SCHEMA, DONE, FAILED, PENDING, Ledger
+from rfm_pipeline.ledger import (
+    ASSIGNMENT_SCHEMA,
+    DONE,
+    FAILED,
+    LEFT_OPEN,
+    PENDING,
+    Ledger,
+    tombstone_digest,
+)
+from rfm_pipeline_tests.ingest.servers import ADMIN, server_or_skip
 
 WEEK = date(2024, 3, 4)
 NEXT_WEEK = WEEK + timedelta(days=7)
@@ -230,3 +240,137 @@ def test_a_broken_statement_tells_no_values(ledger: Ledger) -> None:
 def test_the_ledgers_name_hides_its_password() -> None:
     assert repr(Ledger("postgresql://rfm:secret@db/ledger")) == "Ledger(postgresql://rfm:***@db/ledger)"
     assert "secret" not in str(Ledger("postgresql://rfm:secret@db/ledger"))
+
+
+# --- the right to be forgotten --------------------------------------------------------------------
+
+
+def test_a_new_ledger_has_no_tombstones_and_no_salt(ledger: Ledger) -> None:
+    assert ledger.tombstones() == ("", set())
+    seal(ledger, "a")
+    assert ledger.tombstones() == ("", set())
+
+
+def test_a_tombstone_tells_the_same_customer_again_and_nobody_else(ledger: Ledger) -> None:
+    ledger.forget("a")
+    ledger.forget("b")
+    salt, digests = ledger.tombstones()
+    assert digests == {tombstone_digest(salt, "a"), tombstone_digest(salt, "b")}
+    assert tombstone_digest(salt, "c") not in digests
+    # what the ingest says in SQL
+    told = duckdb.sql("select sha256($salt || ':' || 'a')", params={"salt": salt}).fetchall()
+    assert told == [(tombstone_digest(salt, "a"),)]
+
+
+def test_two_ledgers_have_different_salts(tmp_path: Path) -> None:
+    digests = set()
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+        ledger = ledger_in(tmp_path / name)
+        ledger.forget("a")
+        digests |= ledger.tombstones()[1]
+    assert len(digests) == 2
+
+
+def listed_with_words(*customers: str, week: date = WEEK, **other: Any) -> pl.DataFrame:
+    words = dict.fromkeys(("favourite_sku", "favourite_product", "offer", "sms", "email_subject"), CUSTOMER)
+    words |= dict.fromkeys(("email_body", "wecom_text"), CUSTOMER)
+    return assignments(*customers, week=week, **words, **other)
+
+
+def test_a_forgotten_customers_rows_stay_without_the_customer(ledger: Ledger) -> None:
+    both = assignments("other")
+    first = pl.concat([listed_with_words(CUSTOMER).with_columns(priority=pl.lit(2, pl.Int64)), both])
+    ledger.seal(WEEK, first, actions(CUSTOMER, "other"), "local")
+    again = listed_with_words(CUSTOMER, week=NEXT_WEEK, silent_since=datetime(2024, 3, 1), churn_class="B")
+    ledger.seal(NEXT_WEEK, again, actions(CUSTOMER), "local")
+    ledger.record(WEEK, [(CUSTOMER, TAG, FAILED, f"no such user {CUSTOMER}")])
+    ledger.forget(CUSTOMER)
+
+    rows = ledger.assignments().filter(pl.col("customer_id") != "other")
+    assert rows["customer_id"].unique().to_list() == [f"forgotten:{next(iter(ledger.tombstones()[1]))[:16]}"]
+    assert rows.select("week", "churn_class", "arm", "priority").rows() == [
+        (WEEK, "A", "recall", 2),
+        (NEXT_WEEK, "B", "recall", 1),
+    ]
+    assert rows["silent_since"].to_list() == [datetime(2024, 3, 4), datetime(2024, 3, 11)]
+    assert rows.select("recency_days", "frequency", "monetary").unique().rows() == [(1, 0, "0")]
+    words = rows.select(list(ASSIGNMENT_SCHEMA)[6:8] + list(ASSIGNMENT_SCHEMA)[11:])
+    assert words.select(pl.all().is_null().all()).row(0) == (True,) * words.width
+    assert ledger.assignments().filter(customer_id="other").rows() == both.rows()
+    gone = ledger.tag_actions().filter(pl.col("customer_id") != "other")
+    assert gone.select("week", "status", "error").rows() == [
+        (WEEK, FAILED, None),
+        (NEXT_WEEK, FAILED, LEFT_OPEN),
+    ]
+    assert statuses(ledger)["other"] == (PENDING, None)
+
+
+def test_nothing_of_a_forgotten_customer_stays_in_the_file(ledger: Ledger, tmp_path: Path) -> None:
+    others = [f"other{number}" for number in range(300)]
+    ledger.seal(WEEK, listed_with_words(CUSTOMER), actions(CUSTOMER, *others), "local")
+    file = tmp_path / "ledger.sqlite"
+    assert CUSTOMER.encode() in file.read_bytes()
+    ledger.forget(CUSTOMER)
+    assert CUSTOMER.encode() not in file.read_bytes()
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_forgetting_again_changes_nothing(ledger: Ledger) -> None:
+    seal(ledger, CUSTOMER, "other")
+    ledger.forget(CUSTOMER)
+    before = ledger.assignments(), ledger.tag_actions(), ledger.tombstones(), ledger.holdings(CUSTOMER)
+    ledger.forget(CUSTOMER)
+    after = ledger.assignments(), ledger.tag_actions(), ledger.tombstones(), ledger.holdings(CUSTOMER)
+    for was, now in zip(before[:2], after[:2], strict=True):
+        assert_frame_equal(was, now)
+    assert before[2:] == after[2:]
+
+
+@pytest.mark.parametrize(
+    ("changes", "left"),
+    [
+        pytest.param([("add", DONE)], 1, id="set"),
+        pytest.param([("add", PENDING)], 1, id="perhaps set"),
+        pytest.param([("add", FAILED)], 0, id="never set"),
+        pytest.param([("add", DONE), ("remove", DONE)], 0, id="taken off"),
+        pytest.param([("add", DONE), ("remove", PENDING)], 1, id="perhaps taken off"),
+        pytest.param([("add", DONE), ("remove", FAILED)], 1, id="not taken off"),
+        pytest.param([("add", DONE), ("remove", DONE), ("add", PENDING)], 1, id="perhaps set again"),
+    ],
+)
+def test_tags_that_may_still_be_on_are_told_before_and_after(
+    ledger: Ledger, changes: list[tuple[str, str]], left: int
+) -> None:
+    for number, (action, status) in enumerate(changes):
+        week = WEEK + timedelta(weeks=number)
+        asked = actions("a").with_columns(action=pl.lit(action))
+        ledger.seal(
+            week, assignments("a", week=week, silent_since=SILENT_SINCE + timedelta(number)), asked, "local"
+        )
+        ledger.record(week, [("a", TAG, status, None)] if status != PENDING else [])
+    expected = {"local": 1} if left else {}
+    assert ledger.holdings("a").tags_left == expected
+    ledger.forget("a")
+    assert ledger.holdings("a").tags_left == expected
+    ledger.forget("a")
+    held = ledger.holdings("a")
+    assert (held.assignments, held.tag_actions, held.tags_left) == (len(changes), len(changes), expected)
+    assert held.forgotten
+
+
+def test_to_look_into_a_ledger_that_is_not_there_makes_none(ledger: Ledger, tmp_path: Path) -> None:
+    assert not ledger.holdings("a").forgotten
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ledger_in_postgresql_forgets_too() -> None:
+    with server_or_skip("postgresql") as server:
+        ledger = Ledger(server.url(user=ADMIN).replace("postgresql:", "postgresql+psycopg:"))
+        seal(ledger, CUSTOMER, "other")
+        ledger.forget(CUSTOMER)
+        ledger.forget(CUSTOMER)
+        held = ledger.holdings(CUSTOMER)
+        assert (held.assignments, held.tag_actions, held.forgotten) == (1, 1, True)
+        assert CUSTOMER not in ledger.assignments()["customer_id"].to_list()
+        assert statuses(ledger)["other"] == (PENDING, None)

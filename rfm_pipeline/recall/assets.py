@@ -3,8 +3,9 @@
 Only ``customer_tags`` touches the world, and it guards itself: see ``recall.guards``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from functools import cache, partial
 from typing import Any
 
 import dagster as dg
@@ -17,7 +18,7 @@ from rfm_pipeline.asset_kit import (
 )
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.recall import checks, guards, tagging
-from rfm_pipeline.recall.contacts import read_reach
+from rfm_pipeline.recall.contacts import Reach, read_order_contacts, read_reach
 from rfm_pipeline.recall.listing import write_recall_list
 from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
 from rfm_pipeline.recall.sinks import sink_for
@@ -68,7 +69,7 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
         ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
         weeks = asked_weeks(context)
-        reach = read_reach(shop)
+        reach = _reach(warehouse, shop)
         report = write_recall_list(warehouse, ledger, shop, reach, weeks)
         newest = weeks[-1]
         return weekly_result(
@@ -106,7 +107,7 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
         ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
         weeks = asked_weeks(context)
-        rows = tagging.write_tag_plan(warehouse, ledger, shop, read_reach(shop), weeks)
+        rows = tagging.write_tag_plan(warehouse, ledger, shop, _reach(warehouse, shop), weeks)
         return weekly_result(
             context,
             warehouse,
@@ -136,8 +137,12 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
         ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
         weeks = asked_weeks(context)
-        refusal = _refusal(warehouse, ledger, shop, weeks, context.run.tags, required)
-        outcome = {"sent": 0, "refused": refusal} if refusal else _send(warehouse, ledger, shop, weeks[0])
+        # read once for guard and sending, and not at all where the guards refuse without it
+        reach = cache(partial(_reach, warehouse, shop))
+        refusal = _refusal(warehouse, ledger, shop, weeks, context.run.tags, required, reach)
+        outcome = (
+            {"sent": 0, "refused": refusal} if refusal else _send(warehouse, ledger, shop, weeks[0], reach())
+        )
         rows = tagging.write_customer_tags(warehouse, ledger, weeks)
         if refusal:
             context.log.warning(f"nothing sent: {refusal}")
@@ -161,6 +166,7 @@ def _refusal(
     weeks: Sequence[date],
     run_tags: Mapping[str, str],
     required: Sequence[tuple[str, str]],
+    read: Callable[[], Reach],
 ) -> str | None:
     """Why nothing may be sent, None if it may: the first guard that objects."""
     if reason := guards.refuse_weeks(shop, weeks, run_tags, shop_now(shop)):
@@ -178,7 +184,7 @@ def _refusal(
         return f"orders of week {week} changed since the list was made; materialize the week again"
     if reason := guards.refuse_size(shop, tagging.planned_customers(warehouse, week)):
         return reason
-    reach = read_reach(shop)
+    reach = read()
     if late := tagging.opted_out_since(warehouse, reach, week):
         return f"{late} listed customers opted out since the list was made; make it again"
     if differing := tagging.plan_differs(warehouse, reach, week):
@@ -186,8 +192,12 @@ def _refusal(
     return None
 
 
-def _send(warehouse: Warehouse, ledger: Ledger, shop: Shop, week: date) -> dict[str, Any]:
-    report = tagging.apply_tags(warehouse, ledger, sink_for(shop), read_reach(shop), week)
+def _reach(warehouse: Warehouse, shop: Shop) -> Reach:
+    return read_reach(shop, read_order_contacts(warehouse))
+
+
+def _send(warehouse: Warehouse, ledger: Ledger, shop: Shop, week: date, reach: Reach) -> dict[str, Any]:
+    report = tagging.apply_tags(warehouse, ledger, sink_for(shop), reach, week)
     return {
         "sent": report.sent,
         "done": report.done,

@@ -1,7 +1,11 @@
 """What must hold for the recall stage's tables."""
 
+from rfm_pipeline.ledger import FORGOTTEN
 from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
 from rfm_pipeline.warehouse.checks import MINE, TableCheck, unique_key
+
+# a forgotten customer's row stays for the counts, without anything that could be sent
+NOT_FORGOTTEN = f"not starts_with(customer_id, '{FORGOTTEN}')"
 
 RECALL_LIST_CHECKS = [
     unique_key(RECALL_LIST),
@@ -12,7 +16,7 @@ RECALL_LIST_CHECKS = [
         sql=f"""
             select count(*) as customers_not_silent
             from recall_list l
-            where {MINE} and not exists (
+            where {MINE} and {NOT_FORGOTTEN} and not exists (
                 select 1 from silent_churners s where s.week = l.week and s.customer_id = l.customer_id
             )
         """,
@@ -27,7 +31,7 @@ RECALL_LIST_CHECKS = [
             select
                 count(*) filter (arm = 'recall') - count(distinct coupon_code) filter (arm = 'recall')
                     as missing_or_doubled_codes
-            from recall_list where {MINE}
+            from recall_list where {MINE} and {NOT_FORGOTTEN}
         """,
     ),
     TableCheck(
@@ -89,7 +93,7 @@ CUSTOMER_TAGS_CHECKS = [
             select
                 count(*) filter (status <> 'done') as open_changes,
                 count(*) filter (status = 'done') as done_changes
-            from customer_tags where {MINE}
+            from customer_tags where {MINE} and {NOT_FORGOTTEN}
         """,
         blocking=False,
     ),

@@ -1,26 +1,67 @@
-"""Who may be reached on which channel: ``contacts/`` and ``suppression/`` of the home folder.
+"""Who may be reached on which channel: ``contacts/`` and ``suppression/`` of the home folder, and the orders.
 
 Fails closed: when it can't be told who opted out, nobody is listed.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
 from rfm_pipeline.errors import SuppressionError
+from rfm_pipeline.phones import SCIENTIFIC, normalised_phones, phone_region
+from rfm_pipeline.recall.sheets import Sheet, known_columns, read_sheets, sheet_files
 from rfm_pipeline.shop import Shop
+from rfm_pipeline.warehouse.duckdb import Session, Warehouse
 
 CHANNEL_COLUMNS = {"sms": "phone", "email": "email", "wecom": "wecom_external_userid"}
+ORDER_CONTACTS = "order_contacts"
 _CONSENT_COLUMNS = {channel: f"consent_{channel}" for channel in CHANNEL_COLUMNS}
-_EMPTY = pl.DataFrame(schema={"customer_id": pl.String, "channel": pl.String})
-_YES = ("true", "1", "yes", "y")
+_YES = ("true", "1", "1.0", "yes", "y", "是", "同意", "有")
+_CHANNEL_WORDS = {
+    "sms": "sms",
+    "短信": "sms",
+    "email": "email",
+    "e-mail": "email",
+    "邮件": "email",
+    "邮箱": "email",
+    "电子邮件": "email",
+    "wecom": "wecom",
+    "微信": "wecom",
+    "企业微信": "wecom",
+}
+_KEY_NAMES: dict[str, Sequence[str]] = {
+    "customer_id": ("客户编号", "客户号", "客户id", "会员名", "会员编号", "会员id", "买家会员名"),
+    "phone": ("mobile", "telephone", "手机", "手机号", "手机号码", "电话", "电话号码", "联系电话"),
+    "email": ("e_mail", "mail", "邮箱", "电子邮箱", "邮件", "电子邮件"),
+}
+CONTACT_NAMES: dict[str, Sequence[str]] = {
+    **_KEY_NAMES,
+    "wecom_external_userid": ("external_userid", "外部联系人id"),
+    "wecom_userid": ("userid", "企业微信账号"),
+    "consent_sms": ("短信同意", "同意短信"),
+    "consent_email": ("邮件同意", "同意邮件"),
+    "consent_wecom": ("微信同意", "企业微信同意", "同意微信", "同意企业微信"),
+}
+_OPTOUT_NAMES: dict[str, Sequence[str]] = {
+    **_KEY_NAMES,
+    "channel": ("渠道",),
+    "since": ("时间", "日期", "退订时间"),
+    "source": ("来源",),
+}
+# an id of which a spreadsheet kept the first fifteen digits only
+_DAMAGED_ID = rf"{SCIENTIFIC}|^\d{{15,}}000$"
+# an id that looks like a phone number: with a country code, a trunk prefix, or a Chinese mobile
+_PHONE_AS_ID = r"^(\+|0[1-9])[\d\s().-]{8,}$|^(\+?86|0086)?[\s-]*1[3-9](\d[\s-]*){9}$"
+_TAIL = 7
+_PAIR = {"customer_id": pl.String, "channel": pl.String}
+_PEOPLE = dict.fromkeys(CONTACT_NAMES, pl.String)
 
 
 @dataclass(frozen=True)
 class Reach:
-    """What the contact and suppression files say.
+    """What the contact and suppression files and the orders say.
 
     Attributes:
         closed: (customer_id, channel) that may not be used: opted out, or no address, or no consent.
@@ -28,7 +69,8 @@ class Reach:
         reachable: (customer_id) of those with an address and consent on some channel that they did not opt
             out of; None if the shop gave no contacts, so that an address can't be asked for.
         suppressed: How many customers opted out of something.
-        unmatched: Opt-outs by phone or e-mail that fit no known contact.
+        unmatched: Opt-outs by phone or e-mail that fit no known customer.
+        people: Rows of ``contacts/`` with phone and e-mail in one spelling, gaps filled from the orders.
     """
 
     closed: pl.DataFrame
@@ -36,6 +78,7 @@ class Reach:
     reachable: pl.DataFrame | None
     suppressed: int
     unmatched: int
+    people: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_PEOPLE), repr=False)
 
     @property
     def unreachable(self) -> pl.DataFrame:
@@ -48,87 +91,232 @@ class Reach:
         )
         return left.select("customer_id")
 
+    @property
+    def addresses(self) -> pl.DataFrame:
+        """(customer_id, channel, address, wecom_userid): every known address, of closed channels too.
 
-def _read_all(folder: Path, required: Sequence[str], optional: Sequence[str]) -> pl.DataFrame | None:
-    """All CSV files of a folder as text columns, None if there is none."""
-    # a link to a share that isn't mounted is no missing folder
-    if not folder.exists() and not folder.is_symlink():
-        return None
-    try:
-        paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError:
-        raise SuppressionError(f"{folder} can't be read; nobody is recalled until it can.") from None
-    frames = [_read_one(path, required, optional) for path in paths]
-    return pl.concat(frames) if frames else None
+        In the order of the files; phones as E.164. ``wecom_userid`` is the member of staff who holds a WeCom
+        contact, null for the other channels.
+        """
+        nobody = pl.lit(None, pl.String).alias("wecom_userid")
+        frames = [
+            self.people.select(
+                "customer_id",
+                pl.lit(channel).alias("channel"),
+                pl.col(column).alias("address"),
+                "wecom_userid" if channel == "wecom" else nobody,
+            )
+            for channel, column in CHANNEL_COLUMNS.items()
+        ]
+        return pl.concat(frames).drop_nulls("address").unique(maintain_order=True)
 
 
-def _read_one(path: Path, required: Sequence[str], optional: Sequence[str]) -> pl.DataFrame:
-    if path.suffix != ".csv":
-        raise SuppressionError(
-            f"{path} is no .csv file, so it can't be told who is in it; nobody is recalled until it is "
-            "saved as CSV or moved away."
-        )
-    try:
-        frame = pl.read_csv(path, infer_schema=False)
-        frame = frame.rename({name: name.strip() for name in frame.columns})
-    except (pl.exceptions.PolarsError, OSError):
-        raise SuppressionError(
-            f"{path} can't be read as UTF-8 CSV; nobody is recalled until it is mended."
-        ) from None
-    missing = [name for name in required if name not in frame.columns]
-    if missing:
-        raise SuppressionError(
-            f"{path} lacks the column {missing[0]!r}; nobody is recalled until it is there. "
-            f"Columns: {', '.join((*required, *optional))}."
-        )
-    return frame.select(
-        pl.col(name).str.strip_chars().replace("", None)
-        if name in frame.columns
-        else pl.lit(None, pl.String).alias(name)
-        for name in (*required, *optional)
+def read_order_contacts(warehouse: Warehouse) -> pl.DataFrame:
+    """What the orders say of how customers can be reached: customer_id, phone, email as raw text.
+
+    With it goes ``accepts_marketing``, where the shop's checkout asks for it.
+
+    A customer whose id may be a phone number or an e-mail address is there too, with or without contacts.
+    """
+    with warehouse.transaction() as session:
+        return session.read(_order_contacts_sql(session))
+
+
+def _order_contacts_sql(session: Session) -> str:
+    columns = "customer_id, phone, email, accepts_marketing"
+    none = (
+        "select null::varchar as customer_id, null::varchar as phone, null::varchar as email, "
+        "null::boolean as accepts_marketing where false"
     )
+    given = f"select {columns} from {ORDER_CONTACTS}" if session.has(ORDER_CONTACTS) else none
+    # digits enough for a phone number, whatever stands between them
+    like_an_address = r"contains(customer_id, '@') or regexp_matches(customer_id, '^\D{0,3}(\d\D{0,2}){7,}$')"
+    named = (
+        "select distinct customer_id, null as phone, null as email, null as accepts_marketing "
+        "from customer_activity "
+        f"where {like_an_address}"
+    )
+    return f"{given} union all {named}" if session.has("customer_activity") else given
 
 
-def read_reach(shop: Shop) -> Reach:
+def read_reach(shop: Shop, order_contacts: pl.DataFrame | None = None) -> Reach:
     """Reads both folders.
 
+    What the orders say adds addresses: it fills the gaps of customers whom ``contacts/`` knows and adds
+    those whom it doesn't, without any consent. Where the shop gave no contacts it only serves to find the
+    customer of an opt-out.
+
+    Args:
+        shop: The settings.
+        order_contacts: Rows of :func:`read_order_contacts`; None if there are no orders.
+
     Raises:
-        SuppressionError: If a file can't be read or lacks its key column.
+        SuppressionError: If a file can't be read, lacks its key column, or has an opt-out that doesn't
+            say whose it is.
     """
-    contacts = _read_all(
-        shop.contacts_dir, ("customer_id",), (*CHANNEL_COLUMNS.values(), *_CONSENT_COLUMNS.values())
+    region = phone_region(shop.shop.timezone)
+    given = _read_folder(shop.contacts_dir, CONTACT_NAMES, ["customer_id"], _contacts)
+    optouts = _read_folder(
+        shop.suppression_dir, _OPTOUT_NAMES, [*_KEY_NAMES], lambda sheet: _optouts(sheet, region)
     )
-    optouts = _read_all(
-        shop.suppression_dir, ("customer_id",), ("channel", "phone", "email", "since", "source")
-    )
-    opted_out, unmatched = _EMPTY, 0
+    known = None if given is None else _readable(given, region)
+    bought = _from_orders(order_contacts, region)
+    people = bought if known is None else _with_orders(known, bought)
+    opted_out, unmatched = pl.DataFrame(schema=_PAIR), 0
     if optouts is not None:
-        opted_out, unmatched = _name_optouts(optouts, contacts)
+        # by every address, also by those that contacts/ has newer ones of
+        everybody = bought if known is None else pl.concat([known, bought])
+        opted_out, unmatched = _name_optouts(optouts, everybody, region)
+    opted_out = pl.concat([opted_out, _declined(order_contacts, known)]).unique()
     suppressed = opted_out["customer_id"].n_unique()
     closed, reachable = opted_out, None
-    if contacts is not None:
-        contacts = contacts.drop_nulls("customer_id")
-        opted_out = pl.concat([opted_out, _refused(contacts)]).unique()
-        usable = _usable(contacts)
+    if known is not None:
+        opted_out = pl.concat([opted_out, _refused(people)]).unique()
+        usable = _usable(people)
         unusable = usable.filter(~pl.col("usable")).select("customer_id", "channel")
         closed = pl.concat([opted_out, unusable]).unique()
         reachable = (
             usable.join(closed, on=["customer_id", "channel"], how="anti").select("customer_id").unique()
         )
-    return Reach(closed, opted_out, reachable, suppressed, unmatched)
+    return Reach(closed, opted_out, reachable, suppressed, unmatched, people)
 
 
-def _refused(contacts: pl.DataFrame) -> pl.DataFrame:
+# --- files ------------------------------------------------------------------------------------------
+
+
+def _read_folder(
+    folder: Path,
+    names: Mapping[str, Sequence[str]],
+    needed: Sequence[str],
+    judge: Callable[[Sheet], pl.DataFrame],
+) -> pl.DataFrame | None:
+    """All tables of a folder, each with the columns that ``judge`` makes of it; None if there is none.
+
+    Raises:
+        SuppressionError: If a file can't be read or has none of the needed columns.
+    """
+    frames = [
+        judge(_ours(sheet, names, needed)) for path in sheet_files(folder) for sheet in read_sheets(path)
+    ]
+    return pl.concat(frames) if frames else None
+
+
+def _ours(sheet: Sheet, names: Mapping[str, Sequence[str]], needed: Sequence[str]) -> Sheet:
+    """The table with our column names, null where the file has no such column; others are numbered."""
+    found = known_columns(sheet, names)
+    if found.keys().isdisjoint(needed):
+        raise SuppressionError(
+            f"{sheet} lacks the column {' or '.join(repr(name) for name in needed)}; nobody is recalled "
+            f"until it is there. Columns: {', '.join(names)}."
+        )
+    others = [column for column in sheet.frame.columns if column not in found.values()]
+    columns = [
+        *(_filled(pl.col(found[name]) if name in found else pl.lit(None, pl.String), name) for name in names),
+        *(_filled(pl.col(column), f"other_{number}") for number, column in enumerate(others)),
+    ]
+    return replace(sheet, frame=sheet.frame.select(columns))
+
+
+def _filled(text: pl.Expr, name: str) -> pl.Expr:
+    return text.str.strip_chars().replace("", None).alias(name)
+
+
+def _contacts(sheet: Sheet) -> pl.DataFrame:
+    return sheet.frame.select(*CONTACT_NAMES).drop_nulls("customer_id")
+
+
+def _optouts(sheet: Sheet, region: str) -> pl.DataFrame:
+    """The opt-outs of a file, with phone and e-mail in one spelling; empty rows are left out.
+
+    Raises:
+        SuppressionError: If a row says something, but not of whom.
+    """
+    numbered = sheet.frame.with_row_index("row", offset=1).filter(
+        pl.any_horizontal(pl.col(sheet.frame.columns).is_not_null())
+    )
+    rows = _readable(numbered, region).with_columns(
+        damaged=pl.col("customer_id").str.contains(_DAMAGED_ID).fill_null(False)
+    )
+    nobody = rows.filter(
+        (pl.col("customer_id").is_null() | pl.col("damaged"))
+        & pl.col("phone").is_null()
+        & pl.col("email").is_null()
+    )
+    if nobody.height:
+        more = f" and {nobody.height - 1} more" if nobody.height > 1 else ""
+        raise SuppressionError(
+            f"{sheet}, row {nobody['row'][0]} below the header{more}: it can't be told who opted out. A row "
+            "needs a customer_id, a whole phone number (neither masked nor in a form such as 1.38E+10) or an "
+            "e-mail address; nobody is recalled until it is mended or removed."
+        )
+    return rows.select(*_OPTOUT_NAMES)
+
+
+# --- addresses --------------------------------------------------------------------------------------
+
+
+def _readable(frame: pl.DataFrame, region: str) -> pl.DataFrame:
+    """The rows with phone and e-mail in one spelling, null where nobody could be reached by them."""
+    return frame.with_columns(
+        normalised_phones(frame["phone"], region).alias("phone"),
+        _one_email(pl.col("email")).alias("email"),
+    )
+
+
+def _one_email(email: pl.Expr) -> pl.Expr:
+    spelled = email.str.strip_chars().str.to_lowercase()
+    return pl.when(spelled.str.contains(r"^[^@\s*]+@[^@\s*]+$")).then(spelled)
+
+
+def _from_orders(order_contacts: pl.DataFrame | None, region: str) -> pl.DataFrame:
+    """The contacts in the orders as rows of ``contacts/``: addresses without any consent."""
+    if order_contacts is None:
+        return pl.DataFrame(schema=_PEOPLE)
+    rows = order_contacts.select(pl.col(*_KEY_NAMES).cast(pl.String)).drop_nulls("customer_id")
+    nothing = [pl.lit(None, pl.String).alias(name) for name in CONTACT_NAMES if name not in _KEY_NAMES]
+    return _readable(rows, region).select(*_KEY_NAMES, *nothing)
+
+
+def _declined(order_contacts: pl.DataFrame | None, known: pl.DataFrame | None) -> pl.DataFrame:
+    """(customer_id, channel) of who declined mails at the checkout and agrees to none in ``contacts/``."""
+    if order_contacts is None or "accepts_marketing" not in order_contacts.columns:
+        return pl.DataFrame(schema=_PAIR)
+    said_no = order_contacts.filter(~pl.col("accepts_marketing"))
+    pairs = said_no.select("customer_id", pl.lit("email").alias("channel"))
+    if known is None:
+        return pairs
+    return pairs.join(known.filter(_says_yes("consent_email")), on="customer_id", how="anti")
+
+
+def _with_orders(known: pl.DataFrame, bought: pl.DataFrame) -> pl.DataFrame:
+    """The contacts with their gaps filled from the orders, and the customers whom only the orders know."""
+    addresses = bought.group_by("customer_id").agg(
+        pl.col(name).drop_nulls().first().alias(f"{name}_bought") for name in ("phone", "email")
+    )
+    filled = known.join(addresses, on="customer_id", how="left", maintain_order="left").with_columns(
+        pl.when(pl.col(name).is_null().all().over("customer_id"))
+        .then(pl.col(f"{name}_bought"))
+        .otherwise(pl.col(name))
+        .alias(name)
+        for name in ("phone", "email")
+    )
+    others = bought.join(known, on="customer_id", how="anti")
+    return pl.concat([filled.select(*CONTACT_NAMES), others])
+
+
+def _says_yes(consent: str) -> pl.Expr:
+    return pl.col(consent).str.to_lowercase().is_in(_YES)
+
+
+def _refused(people: pl.DataFrame) -> pl.DataFrame:
     """(customer_id, channel) with a consent that is written down and isn't a yes."""
     return pl.concat(
-        contacts.filter(~pl.col(consent).str.to_lowercase().is_in(_YES)).select(
-            "customer_id", pl.lit(channel).alias("channel")
-        )
+        people.filter(~_says_yes(consent)).select("customer_id", pl.lit(channel).alias("channel"))
         for channel, consent in _CONSENT_COLUMNS.items()
     )
 
 
-def _usable(contacts: pl.DataFrame) -> pl.DataFrame:
+def _usable(people: pl.DataFrame) -> pl.DataFrame:
     """(customer_id, channel, usable): an address is there, and the consent, where it is asked for, a yes.
 
     A customer with several rows needs the yes beside an address, and a no in any of them closes the channel.
@@ -137,51 +325,59 @@ def _usable(contacts: pl.DataFrame) -> pl.DataFrame:
     for channel, address in CHANNEL_COLUMNS.items():
         consent = _CONSENT_COLUMNS[channel]
         usable = pl.col(address).is_not_null().any()
-        if contacts[consent].is_not_null().any():
-            says_yes = pl.col(consent).str.to_lowercase().is_in(_YES)
+        if people[consent].is_not_null().any():
+            says_yes = _says_yes(consent)
             usable = (pl.col(address).is_not_null() & says_yes.fill_null(False)).any()
             usable = usable & says_yes.fill_null(True).all()
         frames.append(
-            contacts.group_by("customer_id")
+            people.group_by("customer_id")
             .agg(usable.alias("usable"))
             .select("customer_id", pl.lit(channel).alias("channel"), "usable")
         )
     return pl.concat(frames)
 
 
-def _one_spelling(address: str) -> pl.Expr:
-    """A phone number or e-mail address so that two spellings of the same one are equal."""
-    if address == "email":
-        return pl.col(address).str.to_lowercase()
-    digits = pl.col(address).str.replace_all(r"\D", "").str.replace(r"^00", "")
-    # a Chinese mobile number with and without its country code
-    return digits.str.replace(r"^86(1\d{10})$", "$1").replace("", None)
+# --- opt-outs ---------------------------------------------------------------------------------------
 
 
-def _name_optouts(optouts: pl.DataFrame, contacts: pl.DataFrame | None) -> tuple[pl.DataFrame, int]:
+def _name_optouts(optouts: pl.DataFrame, people: pl.DataFrame, region: str) -> tuple[pl.DataFrame, int]:
     """Opt-outs as (customer_id, channel), and how many fit no customer.
 
-    A row without a customer is looked up by phone or e-mail. A channel that is empty or no known word
-    means all channels: in doubt the customer is left alone.
+    A row means the customer it names and everybody with one of its addresses. A channel that is empty or no
+    known word means all channels, and when it was said doesn't matter, not even if it lies in the future:
+    in doubt the customer is left alone.
     """
     numbered = optouts.with_row_index("row")
-    named = numbered.filter(pl.col("customer_id").is_not_null())
-    by_address = numbered.filter(pl.col("customer_id").is_null()).drop("customer_id")
-    if contacts is not None:
-        people = contacts.drop_nulls("customer_id")
-        for address in ("phone", "email"):
-            spelled = _one_spelling(address)
-            known = people.select("customer_id", spelled).drop_nulls()
-            found = by_address.with_columns(spelled).join(known, on=address, how="inner")
-            named = pl.concat([named, found.select(named.columns)])
+    as_number = pl.col("customer_id").str.contains(_PHONE_AS_ID)
+    asked = _spellings(numbered, "row", as_number, region)
+    # of many numeric ids only those are spelled that may be asked for: they end alike
+    ends = asked["address"].str.tail(_TAIL).unique().implode()
+    digits = pl.col("customer_id").str.replace_all(r"\D", "")
+    may_be_asked = (digits.str.len_chars() >= _TAIL) & digits.str.tail(_TAIL).is_in(ends)
+    known = _spellings(people, "customer_id", may_be_asked, region)
+    by_address = asked.unique().join(known, on="address", how="inner").select("row", "customer_id")
+    by_name = numbered.select("row", "customer_id").drop_nulls()
+    named = pl.concat([by_name, by_address]).unique()
     unmatched = numbered.height - named["row"].n_unique()
-    word = pl.col("channel").str.to_lowercase()
+    words = pl.col("channel").str.to_lowercase().replace_strict(_CHANNEL_WORDS, default=None)
+    channels = numbered.select("row", words.alias("word"))
     pairs = (
-        named.with_columns(is_one=word.is_in(list(CHANNEL_COLUMNS)).fill_null(False), word=word)
-        .drop("channel")
+        named.join(channels, on="row")
         .join(pl.DataFrame({"channel": list(CHANNEL_COLUMNS)}), how="cross")
-        .filter(~pl.col("is_one") | (pl.col("word") == pl.col("channel")))
+        .filter(pl.col("word").is_null() | (pl.col("word") == pl.col("channel")))
         .select("customer_id", "channel")
         .unique()
     )
     return pairs, unmatched
+
+
+def _spellings(frame: pl.DataFrame, key: str, is_number: pl.Expr, region: str) -> pl.DataFrame:
+    """(key, address): every phone and e-mail of the rows; an id that is one itself counts as one."""
+    numbers = frame.filter(is_number).select(pl.col(key), pl.col("customer_id").alias("id"))
+    frames = [
+        frame.select(key, pl.col("phone").alias("address")),
+        frame.select(key, pl.col("email").alias("address")),
+        frame.select(key, _one_email(pl.col("customer_id")).alias("address")),
+        numbers.select(key, normalised_phones(numbers["id"], region).alias("address")),
+    ]
+    return pl.concat(frames).drop_nulls()

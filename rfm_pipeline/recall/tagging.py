@@ -10,7 +10,7 @@ from datetime import date
 
 import polars as pl
 
-from rfm_pipeline.ledger import DONE, FAILED, PENDING, Ledger
+from rfm_pipeline.ledger import DONE, FAILED, FORGOTTEN, PENDING, Ledger
 from rfm_pipeline.recall.contacts import Reach
 from rfm_pipeline.recall.listing import ledger_rows
 from rfm_pipeline.recall.schemas import ADD, CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
@@ -52,10 +52,11 @@ def tags_on(ledger: Ledger) -> pl.DataFrame:
     """The tags that may be on now, by the ledger: customer_id, tag, churn_class, silent_since, listed_week.
 
     An addition whose outcome was never learnt counts as on, a removal as not done: taking a tag off once too
-    often harms nobody.
+    often harms nobody. A forgotten customer's can't be taken off any more: nobody knows whose it is.
     """
     maybe_on = (pl.col("status") == PENDING) & (pl.col("action") == ADD)
-    counted = ledger.tag_actions().filter((pl.col("status") == DONE) | maybe_on).sort("week")
+    actions = ledger.tag_actions().filter(~_is_forgotten())
+    counted = actions.filter((pl.col("status") == DONE) | maybe_on).sort("week")
     latest = counted.group_by("customer_id", "tag", maintain_order=True).last()
     on = latest.filter(pl.col("action") == ADD)
     silences = ledger.assignments(columns=("week", "customer_id", "silent_since"))
@@ -118,10 +119,15 @@ def _said_no_since(actions: pl.DataFrame, reach: Reach) -> list[Outcome]:
     ]
 
 
+def _is_forgotten() -> pl.Expr:
+    """Whether a row's customer is forgotten: no sink knows the name that stands there instead."""
+    return pl.col("customer_id").str.starts_with(FORGOTTEN)
+
+
 def _carry_out(ledger: Ledger, sink: TagSink, week: date, actions: pl.DataFrame) -> int:
     """Hands the sink what is not done yet and records what it tells; returns how many are done."""
     said_no = pl.col("error").eq_missing(SAID_NO)
-    actions = actions.filter(~said_no)
+    actions = actions.filter(~said_no & ~_is_forgotten())
     waiting = actions.filter(pl.col("status") != DONE)
     sent = 0
     known: list[Outcome] = []

@@ -14,6 +14,7 @@ import pytest
 from rfm_pipeline.definitions import build_defs
 from rfm_pipeline.errors import ShopFileError
 from rfm_pipeline.ledger import Ledger
+from rfm_pipeline.recall.contacts import Reach, read_reach
 from rfm_pipeline.recall.listing import ledger_rows
 from rfm_pipeline.sample import make_sample
 from rfm_pipeline.shop import Shop, load_shop
@@ -277,6 +278,35 @@ def test_who_opted_out_since_the_list_was_made_stops_the_sending_until_it_is_mad
     assert late not in home.ledger.assignments()["customer_id"].to_list()
 
 
+def test_guard_and_sending_go_by_one_reading_of_the_opt_outs(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+
+    def counted(*arguments: Any) -> Reach:
+        read.append(arguments)
+        return read_reach(*arguments)
+
+    monkeypatch.setattr("rfm_pipeline.recall.assets.read_reach", counted)
+    assert send(home)["sent"] > 0
+    assert len(read) == 1
+
+
+def test_the_contacts_of_orders_find_who_opted_out(home: Home) -> None:
+    """The asset takes them from the warehouse."""
+    late = table_rows(home.warehouse, "tag_plan")[0]["customer_id"]
+    with home.warehouse.transaction() as session:
+        session.execute(
+            "create or replace table order_contacts "
+            "(customer_id varchar, phone varchar, email varchar, name varchar)"
+        )
+        row = {"customer_id": late}
+        session.execute("insert into order_contacts values ($customer_id, '138 1111 2222', null, null)", row)
+    (home.shop.suppression_dir / "late.csv").write_text("手机号\n+8613811112222\n", "utf-8")
+    assert send(home)["refused"].startswith("1 listed customers opted out")
+    assert home.nothing_was_sent()
+
+
 def test_a_plan_that_is_older_than_its_list_is_refused(home: Home) -> None:
     home.set("weekly_capacity", 3)
     assert home.run(home.newest, only=["recall_list"]).success
@@ -293,9 +323,11 @@ def test_opt_outs_that_cannot_be_read_stop_the_recall_and_leave_the_diagnosis(
 ) -> None:
     shutil.copytree(diagnosed.path, tmp_path / "home")
     home = Home(tmp_path / "home")
-    (home.shop.suppression_dir / "optouts.csv").write_bytes("customer_id\n退订\n".encode("gb18030"))
+    (home.shop.suppression_dir / "optouts.csv").write_bytes(b"customer_id\n\xff\xfe\n")
     result = home.run(home.newest)
-    assert "optouts.csv can't be read as UTF-8 CSV; nobody is recalled" in failure(result, "recall_list")
+    words = failure(result, "recall_list")
+    assert "optouts.csv can't be read as a .csv file (UTF-8 or GBK" in words
+    assert "nobody is recalled" in words
     events = result.get_asset_materialization_events()
     made = {event.asset_key.to_user_string() for event in events if event.asset_key is not None}
     assert made.isdisjoint({*RECALL, "recall_outcomes"})
@@ -307,7 +339,7 @@ def test_opt_outs_that_cannot_be_read_stop_the_recall_and_leave_the_diagnosis(
 def test_opt_outs_that_break_after_the_list_was_made_stop_the_sending(home: Home) -> None:
     (home.shop.suppression_dir / "optouts.xlsx").write_bytes(b"PK")
     words = failure(home.run(home.newest, only=["customer_tags"]), "customer_tags")
-    assert "optouts.xlsx is no .csv file" in words
+    assert "optouts.xlsx can't be read" in words
     assert home.nothing_was_sent()
 
 

@@ -266,6 +266,32 @@ def test_a_sealed_plan_is_finished_as_it_was_whatever_the_tables_say(desk: Desk)
     assert [name for name, _ in sink.carried_out] == ["b", "c"]
 
 
+def test_a_forgotten_customers_open_change_is_handed_to_no_sink(desk: Desk) -> None:
+    desk.make_list(week(0))
+    desk.make_plan(week(0))
+    sink = NotingSink(breaks_after=0)
+    with pytest.raises(ConnectionError):
+        desk.send(week(0), sink)
+    desk.ledger.forget("b")
+    whole = NotingSink()
+    report = desk.send(week(0), whole)
+    assert {name for name, _ in whole.carried_out} == {"a", "c"}
+    assert (report.sent, report.done, report.failed) == (2, 2, 1)
+    desk.send(week(0))
+    assert [line.split(",")[0] for line in csv_lines(desk, week(0))] == ["customer_id", "a", "c"]
+
+
+def test_a_forgotten_customers_tag_is_not_planned_to_come_off(desk: Desk) -> None:
+    """Nobody knows any more whose it is."""
+    desk.campaign(week(0))
+    desk.ledger.forget("b")
+    assert set(tags_on(desk.ledger)["customer_id"]) == {"a", "c"}
+    over = week(0) + timedelta(weeks=7)
+    desk.make_list(over)
+    desk.make_plan(over)
+    assert desk.plan(over) == {("a", "remove", "campaign over"), ("c", "remove", "campaign over")}
+
+
 def test_a_lost_warehouse_gets_plan_and_outcomes_back_from_the_ledger(desk: Desk) -> None:
     desk.campaign(week(0))
     plan = desk.plan(week(0))
