@@ -93,22 +93,44 @@ def init(
 def check(
     files: Annotated[list[Path], typer.Argument(help="Order exports.")],
     preset: Annotated[
-        str | None, typer.Option(help="How columns are read; the home's preset if left out.")
+        str | None, typer.Option(help="How columns are read; the home's preset, or a guess, if left out.")
     ] = None,
     home: Home = None,
 ) -> None:
-    """Shows what would be read, mapped and rejected of some exports, without loading anything."""
-    from rfm_pipeline.ingest.presets import load_preset
-    from rfm_pipeline.ingest.report import check_file
+    """Shows what would be read, mapped and rejected of some exports, without loading anything.
+
+    Says which preset the header looks like and how sure that is; a file outside a home is read as that one.
+    """
+    from rfm_pipeline.errors import OrderFileError
+    from rfm_pipeline.ingest.presets import load_family
+    from rfm_pipeline.ingest.report import check_file, guess
     from rfm_pipeline.terminal import print_file_check
 
     problems = 0
     for path in files:
         try:
             shop = _shop_of(path, home)
-            name = preset or (shop.orders.preset if shop else "standard")
-            zone = shop.shop.timezone if shop else "UTC"
-            print_file_check(check_file(path, load_preset(name), zone))
+            folder = shop.home if shop else None
+            name = preset or (shop.orders.preset if shop else None)
+            if name is None:
+                best = guess(path, None)[0]
+                if best.lacks:
+                    raise OrderFileError(
+                        f"{path}: fits no known preset. Nearest is {best.preset.name!r}, which needs "
+                        f"{best.lacks} more columns; say --preset {best.preset.name} to see which, or write "
+                        "a preset of your own (docs/presets.md)."
+                    )
+                name = best.preset.name
+            print_file_check(
+                check_file(
+                    path,
+                    load_family(name, folder),
+                    shop.shop.timezone if shop else "Asia/Shanghai",
+                    home=folder,
+                    encoding=shop.orders.encoding if shop else None,
+                    delimiter=shop.orders.delimiter if shop else None,
+                )
+            )
         except RfmError as error:
             problems += 1
             typer.echo(f"error: {error}", err=True)
@@ -195,6 +217,42 @@ def ui(
     no_dg_here = "ignore:Function `dev_command` is superseded"
     arguments = ["dev", "-m", "rfm_pipeline.definitions", "-h", host, "-p", str(port)]
     os.execv(sys.executable, [sys.executable, "-W", no_dg_here, "-m", "dagster", *arguments])
+
+
+@app.command()
+def forget(
+    customer: Annotated[str, typer.Argument(help="The customer's id, as it stands in the orders.")],
+    home: Home = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask for confirmation.")] = False,
+) -> None:
+    """Removes a person from warehouse, contacts, outputs and ledger, and keeps them out from then on.
+
+    Their orders stay as a guest's, the review keeps its counts. Exit code 1 if something is left to be done
+    by hand.
+    """
+    from rfm_pipeline.definitions import warehouse_of
+    from rfm_pipeline.forget import find_traces, words
+    from rfm_pipeline.forget import forget as forget_customer
+    from rfm_pipeline.ledger import Ledger
+    from rfm_pipeline.shop import load_shop
+
+    shop = load_shop(_home(home))
+    customer_id, warehouse, ledger = customer.strip(), warehouse_of(shop), Ledger(shop.ledger_url)
+    if not yes:
+        traces = find_traces(shop, warehouse, ledger, customer_id)
+        if traces.is_known:
+            for line in [*words.found(shop, traces), *words.by_hand(shop, traces)]:
+                typer.echo(f"- {line}")
+            typer.confirm(f"Forget customer {customer_id} of {shop.home} for good?", abort=True)
+    traces = forget_customer(shop, warehouse, ledger, customer_id)
+    for line in [*words.found(shop, traces), *words.closing(traces)]:
+        typer.echo(f"- {line}")
+    left = words.by_hand(shop, traces)
+    for line in left:
+        typer.echo(f"error: {line}", err=True)
+    if left:
+        raise typer.Exit(1)
+    typer.echo(f"customer {customer_id} is forgotten")
 
 
 def main(arguments: list[str] | None = None) -> Any:

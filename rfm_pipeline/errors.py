@@ -17,6 +17,10 @@ class OrderFileError(RfmError):
     """An order export can't be read at all: wrong preset, wrong encoding, broken file."""
 
 
+class OrderDatabaseError(RfmError):
+    """The shop's own database can't be read: its URL, the connection, a table, a column, the rights."""
+
+
 class CoverageError(RfmError):
     """The orders don't reach the week that is to be diagnosed."""
 

@@ -14,6 +14,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from rfm_pipeline.errors import ShopFileError
+from rfm_pipeline.ingest.presets import preset_names
 from rfm_pipeline.shop import Shop, default_words_text, load_shop
 
 GIT_IGNORE = """# made by rfm from the orders, or personal: never commit
@@ -51,6 +52,7 @@ def shop_file_text(
         timezone=_inline(timezone),
         currency=_inline(currency),
         preset=_inline(preset),
+        presets=", ".join(preset_names()),
         first_week=first_week.isoformat(),
         last_week="null" if last_week is None else last_week.isoformat(),
         not_products=_inline(list(not_products)),

@@ -79,12 +79,39 @@ class ShopSection(Section):
         return self
 
 
+class DatabaseSection(Section):
+    """The shop's own database as the source of its orders: a table or query, read by what changed."""
+
+    url_env: str = Field(default="RFM_ORDERS_URL", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    table: str | None = None
+    query: str | None = None
+    columns: dict[str, str] = {}
+    updated_at: str = "updated_at"
+    overlap_minutes: int = Field(default=60, ge=0)
+    batch_rows: int = Field(default=50_000, ge=1)
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "DatabaseSection":
+        if (self.table is None) == (self.query is None):
+            raise ValueError("write either table: or query:")
+        return self
+
+
 class OrdersSection(Section):
     """Where the orders come from and how their columns are read."""
 
-    kind: Literal["files"] = "files"
+    kind: Literal["files", "database"] = "files"
     preset: str = "standard"
+    encoding: str | None = None
+    delimiter: Literal[",", ";", "\t", "|"] | None = None
     not_products: tuple[str, ...] = ()
+    database: DatabaseSection | None = None
+
+    @model_validator(mode="after")
+    def _database_is_named(self) -> "OrdersSection":
+        if (self.kind == "database") != (self.database is not None):
+            raise ValueError("kind: database goes with a section database:, kind: files without one")
+        return self
 
 
 class WarehouseSection(Section):
@@ -231,12 +258,12 @@ class Shop(ShopFile):
 
     @property
     def suppression_dir(self) -> Path:
-        """Who opted out, as CSV files; optional."""
+        """Who opted out, as CSV files or workbooks; optional."""
         return self.home / "suppression"
 
     @property
     def contacts_dir(self) -> Path:
-        """How customers can be reached, as CSV files; optional."""
+        """How customers can be reached, as CSV files or workbooks; optional."""
         return self.home / "contacts"
 
     @property

@@ -53,17 +53,29 @@ def print_file_check(check: FileCheck) -> None:
     console = Console()
     total = sum(check.rows.values())
     table = Table(title=str(check.path), title_justify="left", show_header=False)
-    table.add_row("preset", check.preset)
+    table.add_row("looks like", _looks_like(check))
+    table.add_row("read as", f"{check.preset}; {check.layout}")
     table.add_row("columns read", ", ".join(f"{c} ← {h.strip()}" for c, h in check.mapping.items()))
+    if check.fallbacks:
+        others = (f"{c} ← {', '.join(h.strip() for h in hs)}" for c, hs in check.fallbacks.items())
+        table.add_row("  where those are empty", ", ".join(others))
     table.add_row("columns not used", ", ".join(name.strip() for name in check.unused) or "none")
     table.add_row("rows read", f"{total:,}")
     for name, count in check.rows.items():
         table.add_row(f"  {name}", f"{count:,}")
-    table.add_row("  accepted without a customer", f"{check.without_customer:,}")
+    accepted = check.rows["accepted"]
+    share = f" ({check.without_customer / accepted:.1%})" if accepted else ""
+    table.add_row("  accepted without a customer", f"{check.without_customer:,}{share}")
+    if check.keys_masked or check.keys_damaged or check.keys_from_fallback:
+        table.add_row(
+            "  customer keys",
+            f"{check.keys_masked:,} masked, {check.keys_damaged:,} damaged by a spreadsheet, "
+            f"{check.keys_from_fallback:,} known by another column",
+        )
     span = (
         "no order"
         if check.first_ordered_at is None
-        else f"{check.first_ordered_at} to {check.last_ordered_at}"
+        else f"{check.first_ordered_at:%Y-%m-%d %H:%M} to {check.last_ordered_at:%Y-%m-%d %H:%M}"
     )
     table.add_row("orders from", span)
     console.print(table)
@@ -71,9 +83,16 @@ def print_file_check(check: FileCheck) -> None:
         reasons = Table(title="rejected", title_justify="left")
         for heading in ("rows", "reason", "first rows"):
             reasons.add_column(heading)
-        for reason, count, first in check.rejected:
-            reasons.add_row(f"{count:,}", reason, ", ".join(map(str, first)))
+        for reason, count in check.rejected.most_common():
+            reasons.add_row(f"{count:,}", reason, ", ".join(map(str, check.first_rows[reason])))
         console.print(reasons)
+
+
+def _looks_like(check: FileCheck) -> str:
+    best = check.guesses[0]
+    words = f"{best.preset.name} ({best.confidence}: {best.known} of {best.names} columns known)"
+    others = [guess.preset.name for guess in check.guesses[1:] if not guess.lacks]
+    return words + (f"; also fits {', '.join(others)}" if others else "")
 
 
 def print_summary(shop: Shop, report: RunReport) -> None:

@@ -209,7 +209,7 @@ def test_a_week_before_the_newest_is_filled_but_not_sent(
     assert "nothing sent: week 2026-06-22 is not the newest closed week" in " ".join(
         capsys.readouterr().out.split()
     )
-    assert not (home / "out").exists()
+    assert not (home / "out" / "tags").exists()
     assert rfm("run", "--home", home, "--weeks", "2026-06-22..2026-06-29") == 0
     assert "only a single week is sent" in " ".join(capsys.readouterr().out.split())
-    assert not (home / "out").exists()
+    assert not (home / "out" / "tags").exists()

@@ -1,18 +1,22 @@
 """The ingest stage's assets: ``raw_orders`` and ``order_lines``."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from rfm_pipeline.asset_kit import answer_checks, asset_arguments, one_connection, permanent_failures
 from rfm_pipeline.ingest.checks import ORDER_LINES_CHECKS, RAW_ORDERS_CHECKS
-from rfm_pipeline.ingest.loading import LoadReport, load_new_files, update_order_lines
+from rfm_pipeline.ingest.loading import LoadReport, load_new_orders, update_order_lines
+from rfm_pipeline.ingest.report import FILE_COLUMNS, rejected_by_reason, write_report
 from rfm_pipeline.ingest.schemas import ORDER_LINES, RAW_ORDERS
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
+from rfm_pipeline.weeks import shop_now
 
 STAGE = "ingest"
+_ROWS_SHOWN = 200
 
 
 def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
@@ -24,7 +28,8 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             RAW_ORDERS,
             STAGE,
             "Order lines as landed, typed, with batch, file row and reason of what was rejected "
-            "(order_batches, rejected_rows). A file is read once; a changed file replaces its rows.",
+            "(order_batches, rejected_rows, unpaid_orders). A file is read once; a changed file replaces its "
+            "rows. Of a database, the orders that changed since the last read.",
             RAW_ORDERS_CHECKS,
             kinds=frozenset({"duckdb", "polars", "csv"}),
         )
@@ -36,10 +41,16 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult:
         # not on one connection: typing a large file takes long, and the warehouse isn't needed meanwhile
         with permanent_failures():
-            report = load_new_files(warehouse, shop, context.log.info, ledger)
+            report = load_new_orders(warehouse, shop, context.log.info, ledger)
+        written = write_report(shop, warehouse, report, shop_now(shop))
+        reasons = rejected_by_reason(warehouse, report.loaded)
         rows = warehouse.read("select count(*) as n from raw_orders")["n"][0]
         return dg.MaterializeResult(
-            metadata={"dagster/row_count": rows, **_load_metadata(report)},
+            metadata={
+                "dagster/row_count": rows,
+                **_load_metadata(report, reasons),
+                **({} if written is None else {"report": dg.MetadataValue.path(str(written))}),
+            },
             check_results=answer_checks(warehouse, shop, RAW_ORDERS_CHECKS),
         )
 
@@ -49,7 +60,8 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             shop,
             ORDER_LINES,
             STAGE,
-            "The lines of the current truth: of every order, the lines of the latest export that holds it.",
+            "The lines of the current truth: of every order, the lines of the latest export that holds it. "
+            "Beside it, how its buyers can be reached (order_contacts).",
             ORDER_LINES_CHECKS,
         ),
     )
@@ -70,19 +82,32 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
     return [raw_orders, order_lines]
 
 
-def _load_metadata(report: LoadReport) -> dict[str, Any]:
-    """Counts of the run, and the loaded files as a table."""
-    shown = ("file_name", "rows_read", "rows_accepted", "rows_unpaid", "rows_rejected", "rows_identical")
+def _load_metadata(report: LoadReport, reasons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Counts of the run, the loaded files and the reasons of rejection as tables; no value of a row."""
     metadata: dict[str, Any] = {
         "files_loaded": len(report.loaded),
         "files_unchanged": report.unchanged,
         "files_ignored": len(report.ignored),
+        "files_still_being_written": len(report.growing),
     }
     if report.loaded:
-        metadata["files"] = dg.MetadataValue.table(
-            [dg.TableRecord({name: batch[name] for name in shown}) for batch in report.loaded[:200]],
-            schema=dg.TableSchema(
-                [dg.TableColumn(name, "string" if name == "file_name" else "int") for name in shown]
-            ),
-        )
+        for name in ("rows_read", "rows_accepted", "rows_unpaid", "rows_rejected", "rows_without_customer"):
+            metadata[name] = sum(batch[name] for batch in report.loaded)
+        metadata["files"] = _table(report.loaded, FILE_COLUMNS)
+    if reasons:
+        metadata["rejected"] = _table(reasons, ("file_name", "reason", "rows", "first_row"))
     return metadata
+
+
+def _table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dg.TableMetadataValue:
+    """The first rows of a list as a table of the UI."""
+    records = [{name: _shown(row[name]) for name in names} for row in rows[:_ROWS_SHOWN]]
+    kinds = {name: "int" if isinstance(records[0][name], int) else "string" for name in names}
+    return dg.MetadataValue.table(
+        [dg.TableRecord(record) for record in records],
+        schema=dg.TableSchema([dg.TableColumn(name, kind) for name, kind in kinds.items()]),
+    )
+
+
+def _shown(value: Any) -> int | str:
+    return value if isinstance(value, int) else "" if value is None else str(value)

@@ -29,6 +29,26 @@ RAW_ORDERS_CHECKS = [
     ),
     TableCheck(
         table=RAW_ORDERS.name,
+        name="most_customers_have_a_key",
+        description="At most 1 % of the rows have a customer key that is masked or damaged, and nothing to "
+        "fall back on.",
+        sql="""
+            select
+                coalesce(
+                    sum(greatest(keys_masked + keys_damaged - keys_from_fallback, 0))
+                        / nullif(sum(rows_accepted), 0),
+                    0
+                )::double as share_without_key,
+                coalesce(sum(keys_masked), 0)::bigint as keys_masked,
+                coalesce(sum(keys_damaged), 0)::bigint as keys_damaged,
+                coalesce(sum(keys_from_fallback), 0)::bigint as keys_from_fallback
+            from order_batches
+        """,
+        blocking=False,
+        limit=0.01,
+    ),
+    TableCheck(
+        table=RAW_ORDERS.name,
         name="few_rejected_rows",
         description="At most 1 % of the rows read are rejected.",
         sql="""
@@ -45,20 +65,58 @@ ORDER_LINES_CHECKS = [
     TableCheck(
         table=ORDER_LINES.name,
         name="every_order_is_there",
-        description="Every order among the raw lines is among the current ones, and from one batch only.",
+        description="Every order whose latest rows are paid is among the current lines, and no other is.",
         sql="""
+            with
+
+            held as (
+
+                select order_id, row_kind, batch_id, ordered_at, true as is_paid from raw_orders
+                union all
+                select order_id, row_kind, batch_id, null, false from unpaid_orders
+
+            ),
+
+            latest as (
+
+                select order_id, row_kind, bool_or(is_paid) as is_paid, count(ordered_at) > 0 as has_time
+                from held
+                group by order_id, row_kind, batch_id
+                qualify row_number() over (partition by order_id, row_kind order by batch_id desc) = 1
+
+            ),
+
+            due as (
+
+                -- without a time from anywhere, an order waits for its order list
+                select order_id from latest where is_paid group by order_id having bool_or(has_time)
+
+            ),
+
+            present as (
+
+                select distinct order_id from order_lines
+
+            )
+
             select
-                abs(
-                    (select count(distinct order_id) from raw_orders)
-                    - (select count(distinct order_id) from order_lines)
-                ) + (
-                    select count(*) from (
-                        select order_id from order_lines
-                        group by order_id having min(batch_id) <> max(batch_id)
-                    )
-                ) as wrong_orders,
-                (select count(distinct order_id) from order_lines) as orders
+                count(*) filter (d.order_id is null or p.order_id is null) as wrong_orders,
+                count(p.order_id) as orders,
+            from due d
+            full join present p on p.order_id = d.order_id
         """,
+    ),
+    TableCheck(
+        table=ORDER_LINES.name,
+        name="no_line_waits_for_its_order",
+        description="Every line of a line file without buyer and time has its order in an order list; until "
+        "that has landed, the line counts nowhere.",
+        sql="""
+            select count(*) as lines_waiting
+            from raw_orders
+            where ordered_at is null and order_id not in (select order_id from order_lines)
+        """,
+        blocking=False,
     ),
     TableCheck(
         table=ORDER_LINES.name,

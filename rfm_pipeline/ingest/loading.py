@@ -1,38 +1,52 @@
-"""Bringing order exports into the warehouse, each once, and keeping ``order_lines`` the current truth.
+"""Bringing orders into the warehouse, each export once, and keeping ``order_lines`` the current truth.
 
-Every file is one transaction: its rows, its rejected rows, its counts and the orders it touches become
-visible together, so a run that is killed leaves whole files only. ``order_lines`` then takes the touched
-orders, and notes the weeks in which something really changed for the stages that follow.
+Every file, and every read of a database, is one transaction (``ingest.batches``): its rows, its rejected
+rows, its counts and the orders it touches become visible together, so a run that is killed leaves whole files
+only. ``order_lines`` then takes the touched orders, and notes the weeks in which something really changed for
+the stages that follow.
 """
 
 import hashlib
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rfm_pipeline.errors import OrderFileError
-from rfm_pipeline.ingest.presets import Preset, load_preset, not_product_pattern
-from rfm_pipeline.ingest.reading import (
-    ACCEPTED,
-    REJECTED,
-    SUFFIXES,
-    UNPAID,
-    Source,
-    is_order_file,
-    open_source,
-    stage,
+from rfm_pipeline.ingest.batches import DATABASE, Batch, insert_batch
+from rfm_pipeline.ingest.database import fetch_changes
+from rfm_pipeline.ingest.presets import (
+    ALL_COLUMNS,
+    CANONICAL,
+    Preset,
+    load_family,
+    load_preset,
+    not_product_pattern,
 )
-from rfm_pipeline.ingest.schemas import ORDER_BATCHES, ORDER_LINES, RAW_ORDERS, REJECTED_ROWS
+from rfm_pipeline.ingest.reading import ORDER, Source, open_source
+from rfm_pipeline.ingest.schemas import (
+    ORDER_BATCHES,
+    ORDER_CONTACTS,
+    ORDER_LINES,
+    RAW_ORDERS,
+    REJECTED_ROWS,
+    UNPAID_ORDERS,
+)
+from rfm_pipeline.ingest.texts import SUFFIXES, has_known_suffix, is_order_file
 from rfm_pipeline.ledger import Ledger
-from rfm_pipeline.shop import Shop
+from rfm_pipeline.shop import DatabaseSection, Shop
 from rfm_pipeline.staging import staging_folder
 from rfm_pipeline.warehouse.duckdb import Session, Warehouse
 from rfm_pipeline.warehouse.schema import validate
 from rfm_pipeline.warehouse.sql import read_sql
 
 Progress = Callable[[str], None]
+
+_FRESH_SECONDS = 2.0  # a file younger than this may still be growing
+_PAUSE_SECONDS = 0.25
+_DATABASE_REQUIRED = ("order_id", "customer_id", "ordered_at", "quantity")
 
 _TOUCHED_ORDERS = "create table if not exists touched_orders (order_id varchar not null)"
 _TOUCHED_WEEKS = "create table if not exists touched_weeks (week date not null)"
@@ -48,11 +62,17 @@ class Landing:
         path: The file.
         name: Its name below ``orders/``, by which a changed file is known again.
         content_hash: SHA-256 of its bytes.
+        state: Its size and the time of its last change when it was hashed.
     """
 
     path: Path
     name: str
     content_hash: str
+    state: tuple[int, float]
+
+    def is_still_the_same(self) -> bool:
+        """Whether nobody wrote to the file since."""
+        return _state(self.path) == self.state
 
 
 @dataclass
@@ -62,27 +82,89 @@ class LoadReport:
     Attributes:
         loaded: Per loaded file: its row of ``order_batches``.
         unchanged: How many files were known already.
+        growing: Exports that are still being written, left for the next run.
         ignored: Files of the landing folder that are no exports by their name.
     """
 
     loaded: list[dict[str, Any]] = field(default_factory=list)
     unchanged: int = 0
+    growing: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
 
 
-def landed_files(shop: Shop) -> list[Landing]:
-    """The exports in the landing folder, by name: within one run a later name is the later export."""
+def landed_files(shop: Shop, pause: Callable[[float], None] = time.sleep) -> tuple[list[Landing], list[str]]:
+    """The exports in the landing folder, by name: within one run a later name is the later export.
+
+    Args:
+        shop: The settings.
+        pause: Waits a moment to see whether a file that was just written to still grows.
+
+    Returns:
+        The exports, and the names of those that are still being written: they are left for the next run.
+    """
     folder = shop.orders_dir
-    return [
-        Landing(path, path.relative_to(folder).as_posix(), _hash(path))
-        for path in sorted(folder.rglob("*"))
-        if is_order_file(path)
-    ]
+    paths = [path for path in sorted(folder.rglob("*")) if is_order_file(path)]
+    before = {path: _state(path) for path in paths}
+    if any(time.time() - modified < _FRESH_SECONDS for _, modified in before.values()):
+        pause(_PAUSE_SECONDS)
+    files, growing = [], []
+    for path in paths:
+        name = path.relative_to(folder).as_posix()
+        if _state(path) == before[path]:
+            file = Landing(path, name, _hash(path), before[path])
+            if file.is_still_the_same():
+                files.append(file)
+                continue
+        growing.append(name)
+    return files, growing
+
+
+def _state(path: Path) -> tuple[int, float]:
+    """Size and time of the last change; a file that is gone has none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return -1, 0.0
+    return found.st_size, found.st_mtime
 
 
 def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
+def read_as(shop: Shop, preset: Preset) -> str:
+    """A hash of all settings that make another thing of the same bytes."""
+    told = (preset.fingerprint, shop.shop.timezone, shop.orders.encoding, shop.orders.delimiter)
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+
+
+def prepare_tables(warehouse: Warehouse) -> None:
+    """Makes the stage's tables if they aren't there."""
+    with warehouse.transaction() as session:
+        for table in (RAW_ORDERS, ORDER_BATCHES, REJECTED_ROWS, UNPAID_ORDERS, ORDER_LINES, ORDER_CONTACTS):
+            session.create(table)
+        for statement in (_TOUCHED_ORDERS, _TOUCHED_WEEKS, _SETTINGS):
+            session.execute(statement)
+
+
+def load_new_orders(
+    warehouse: Warehouse,
+    shop: Shop,
+    progress: Progress = lambda _: None,
+    ledger: Ledger | None = None,
+) -> LoadReport:
+    """Loads what is new, from where ``shop.yaml`` says the orders are: files or a database.
+
+    Raises:
+        RfmError: As :func:`load_new_files` and :func:`load_changes`.
+    """
+    if shop.orders.database is not None:
+        return load_changes(warehouse, shop, shop.orders.database, progress, ledger)
+    return load_new_files(warehouse, shop, progress, ledger)
 
 
 def load_new_files(
@@ -101,27 +183,31 @@ def load_new_files(
         shop: The settings.
         progress: Is told which file is read.
         ledger: Knows the order in which exports arrived, so that a warehouse made again from the files
-            takes the same export as the later one. Files it doesn't know come last, by name.
+            takes the same export as the later one (files it doesn't know come last, by name), and who asked
+            to be forgotten.
 
     Raises:
         OrderFileError: If there is nothing to read at all, or a file can't be read; files loaded before
             it stay.
         ShopFileError: If the preset is unknown.
     """
-    preset = load_preset(shop.orders.preset)
-    landed = landed_files(shop)
+    family = load_family(shop.orders.preset, shop.home)
+    landed, growing = landed_files(shop)
+    prepare_tables(warehouse)
     with warehouse.transaction() as session:
-        for table in (RAW_ORDERS, ORDER_BATCHES, REJECTED_ROWS, ORDER_LINES):
-            session.create(table)
-        for statement in (_TOUCHED_ORDERS, _TOUCHED_WEEKS, _SETTINGS):
-            session.execute(statement)
+        _forget_sources(session, is_database=True)
         _follow_names(session, landed)
-        read_so = "select content_hash from order_batches where preset = $preset and timezone = $timezone"
-        how = {"preset": preset.name, "timezone": shop.shop.timezone}
-        # another preset or time zone makes another thing of the same bytes
-        known = {content_hash for (content_hash,) in session.execute(read_so, how).fetchall()}
-        is_empty = session.value("select count(*) from order_batches") == 0
+        # other settings make another thing of the same bytes
+        current = {preset.name: read_as(shop, preset) for preset in family}
+        batches = session.execute("select content_hash, preset, read_as from order_batches").fetchall()
+        known = {content for content, preset, how in batches if current.get(preset) == how}
+        is_empty = not batches
     if not landed and is_empty:
+        if growing:
+            raise OrderFileError(
+                f"{shop.orders_dir} holds only exports that are still being written "
+                f"({', '.join(growing[:3])}). Run again when they are complete."
+            )
         raise OrderFileError(
             f"{shop.orders_dir} holds no order export. Drop the shop's exports there "
             f"({', '.join(SUFFIXES)}) and run again."
@@ -131,13 +217,14 @@ def load_new_files(
         (file for file in landed if file.content_hash not in known),
         key=lambda file: arrived.get(file.content_hash, math.inf),
     )
-    sources = _open_all(fresh, preset)
+    sources = _open_all(fresh, family, shop)
     report = LoadReport(
         unchanged=len(landed) - len(fresh),
+        growing=growing,
         ignored=sorted(
             path.name
             for path in shop.orders_dir.rglob("*")
-            if path.is_file() and not path.name.startswith(".") and not is_order_file(path)
+            if path.is_file() and not path.name.startswith(".") and not has_known_suffix(path)
         ),
     )
     taken: set[str] = set()
@@ -147,15 +234,91 @@ def load_new_files(
                 _forget(session, _FORMER, {"file_name": file.name})
             report.unchanged += 1
             continue
-        taken.add(file.content_hash)
         progress(f"reading {file.name} ({number} of {len(fresh)})")
-        report.loaded.append(_load(warehouse, shop, file, source))
+        batch = _load(warehouse, shop, file, source, ledger)
+        if batch is None:
+            report.growing.append(file.name)
+            continue
+        taken.add(file.content_hash)
+        report.loaded.append(batch)
     if ledger is not None:
         with warehouse.transaction() as session:
-            batches = session.execute("select content_hash, file_name from order_batches order by batch_id")
-            in_force = batches.fetchall()
+            found = session.execute("select content_hash, file_name from order_batches order by batch_id")
+            in_force = found.fetchall()
         ledger.note_landings(in_force)
     return report
+
+
+def load_changes(
+    warehouse: Warehouse,
+    shop: Shop,
+    database: DatabaseSection,
+    progress: Progress = lambda _: None,
+    ledger: Ledger | None = None,
+) -> LoadReport:
+    """Loads the orders that changed in the shop's database since the last read.
+
+    What was read and up to where is one transaction: a run that fails or is killed reads the same again.
+    With other settings, or after orders from files, everything is read anew.
+
+    Raises:
+        RfmError: If the database can't be read as the settings say.
+    """
+    preset = of_database(load_preset(shop.orders.preset, shop.home), database)
+    prepare_tables(warehouse)
+    told = (read_as(shop, preset), database.model_dump_json(exclude={"batch_rows", "overlap_minutes"}))
+    how = hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+    with warehouse.transaction() as session:
+        since = session.value(
+            "select watermark from order_batches where read_as = $how order by batch_id desc limit 1",
+            {"how": how},
+        )
+    progress("reading the database" + (f": what changed since {since}" if since else ""))
+    with staging_folder(shop.home) as folder:
+        changes = fetch_changes(database, shop.shop.timezone, since, folder, progress)
+        with warehouse.transaction() as session:
+            if since is None:
+                _forget_sources(session, is_database=False)
+                _forget_sources(session, is_database=True)
+            if since is not None and not changes.rows:
+                return LoadReport(unchanged=1)
+            number = session.value("select coalesce(max(batch_id), 0) + 1 from order_batches")
+            batch = Batch(
+                file_name=f"{DATABASE}{number}",
+                content_hash=f"{DATABASE}{number}",
+                read_as=how,
+                watermark=changes.watermark,
+            )
+            source = open_source(changes.path, preset, "utf-8", ",")
+            loaded = insert_batch(session, batch, source, shop.shop.timezone, folder, ledger)
+    return LoadReport(loaded=[loaded])
+
+
+def of_database(preset: Preset, database: DatabaseSection) -> Preset:
+    """A preset for what ``ingest.database`` hands over: columns under their canonical names.
+
+    Its words and codes stay; its headers are a file's. Beyond those of an order line, columns such as
+    ``name`` are only read where the shop maps them: a table may well have a ``name`` that is a product's.
+    """
+    columns = (*CANONICAL, "order_status", *(name for name in database.columns if name in ALL_COLUMNS))
+    return preset.model_copy(
+        update={
+            "row": "line",
+            "columns": {name: (name,) for name in columns},
+            "fallback": {},
+            "required": _DATABASE_REQUIRED,
+            "fill_from_order": (),
+            "joins_orders": False,
+        }
+    )
+
+
+def _forget_sources(session: Session, *, is_database: bool) -> None:
+    """Takes all batches out that came from a database, or all that came from files."""
+    named = f"starts_with(file_name, '{DATABASE}')"
+    condition = named if is_database else f"not {named}"
+    if session.value(f"select count(*) from order_batches where {condition}"):
+        _forget(session, f"(select batch_id from order_batches where {condition})", {})
 
 
 def _follow_names(session: Session, landed: Sequence[Landing]) -> None:
@@ -183,20 +346,22 @@ def _follow_names(session: Session, landed: Sequence[Landing]) -> None:
 
 def _forget(session: Session, batches: str, params: dict[str, Any]) -> None:
     """Takes batches out of the warehouse; their orders are to be looked at again."""
-    session.execute(
-        f"insert into touched_orders select distinct order_id from raw_orders where batch_id in {batches}",
-        params,
-    )
-    for table in (RAW_ORDERS, REJECTED_ROWS, ORDER_BATCHES):
+    for table in (RAW_ORDERS, UNPAID_ORDERS):
+        session.execute(
+            f"insert into touched_orders select distinct order_id from {table.name} "
+            f"where batch_id in {batches}",
+            params,
+        )
+    for table in (RAW_ORDERS, UNPAID_ORDERS, REJECTED_ROWS, ORDER_BATCHES):
         session.execute(f"delete from {table.name} where batch_id in {batches}", params)
 
 
-def _open_all(files: Sequence[Landing], preset: Preset) -> list[Source]:
+def _open_all(files: Sequence[Landing], family: Sequence[Preset], shop: Shop) -> list[Source]:
     """Checks every header, so that all files with a wrong one are named at once."""
     sources, problems = [], []
     for file in files:
         try:
-            sources.append(open_source(file.path, preset))
+            sources.append(open_source(file.path, family, shop.orders.encoding, shop.orders.delimiter))
         except OrderFileError as error:
             problems.append(str(error))
     if problems:
@@ -205,97 +370,25 @@ def _open_all(files: Sequence[Landing], preset: Preset) -> list[Source]:
     return sources
 
 
-def _load(warehouse: Warehouse, shop: Shop, file: Landing, source: Source) -> dict[str, Any]:
+def _load(
+    warehouse: Warehouse, shop: Shop, file: Landing, source: Source, ledger: Ledger | None
+) -> dict[str, Any] | None:
+    """Replaces a file's former rows by its present ones; None if it changed while it was read."""
+    batch = Batch(file.name, file.content_hash, read_as(shop, source.preset))
     with staging_folder(shop.home) as folder:
-        staged = stage(source, shop.shop.timezone, folder)
-        with warehouse.transaction() as session:
-            return _insert(session, shop, file, source.preset, staged)
+        try:
+            with warehouse.transaction() as session:
+                _forget(session, _FORMER, {"file_name": file.name})
+                loaded = insert_batch(session, batch, source, shop.shop.timezone, folder, ledger)
+                if not file.is_still_the_same():
+                    raise _ChangedMeanwhileError
+        except _ChangedMeanwhileError:
+            return None
+    return loaded
 
 
-def _insert(session: Session, shop: Shop, file: Landing, preset: Preset, staged: Path) -> dict[str, Any]:
-    """Replaces a file's rows by those of its staged Parquet file, inside the caller's transaction."""
-    params: dict[str, Any] = {
-        "staged": str(staged),
-        "file_name": file.name,
-        "content_hash": file.content_hash,
-        "preset": preset.name,
-        "timezone": shop.shop.timezone,
-        "accepted": ACCEPTED,
-        "unpaid": UNPAID,
-        "rejected": REJECTED,
-    }
-    params["batch_id"] = session.value("select coalesce(max(batch_id), 0) + 1 from order_batches")
-    _forget(session, _FORMER, params)
-    _insert_lines(session, params)
-    session.execute(_REJECTED_SQL, params)
-    session.execute(_BATCH_SQL, params)
-    batch = session.read("select * from order_batches where batch_id = $batch_id", params)
-    return batch.row(0, named=True)
-
-
-def _insert_lines(session: Session, params: dict[str, Any]) -> None:
-    session.execute(
-        """
-        insert into raw_orders by name
-        select $batch_id::bigint as batch_id, * exclude (disposition, reason, row_text)
-        from read_parquet($staged) where disposition = $accepted
-        """,
-        params,
-    )
-    validate(
-        RAW_ORDERS,
-        session.batches("select * from raw_orders where batch_id = $batch_id", params),
-        f"raw_orders, file {params['file_name']}",
-    )
-    session.execute(
-        "insert into touched_orders select distinct order_id from raw_orders where batch_id = $batch_id",
-        params,
-    )
-
-
-_REJECTED_SQL = """
-insert into rejected_rows by name
-select $batch_id::bigint as batch_id, $file_name as file_name, row_no, reason, row_text
-from read_parquet($staged) where disposition = $rejected
-"""
-_BATCH_SQL = """
-insert into order_batches by name
-with
-
-staged as (
-
-    select * from read_parquet($staged)
-
-),
-
-identical as (
-
-    -- line_no is left out: where the export has none, the row's number stands there
-    select count(*) - count(distinct hash(s)) as rows_identical
-    from (
-        select order_id, customer_id, ordered_at, line_type, sku, product_name, quantity, unit_price,
-            list_price, amount, refunded_amount, refunded_at, is_clearance
-        from staged where disposition = $accepted
-    ) s
-
-)
-
-select
-    $batch_id::bigint as batch_id,
-    $file_name as file_name,
-    $content_hash as content_hash,
-    $preset as preset,
-    $timezone as timezone,
-    count(*) as rows_read,
-    count(*) filter (disposition = $accepted) as rows_accepted,
-    count(*) filter (disposition = $unpaid) as rows_unpaid,
-    count(*) filter (disposition = $rejected) as rows_rejected,
-    (select rows_identical from identical) as rows_identical,
-    count(distinct order_id) filter (disposition = $accepted) as orders,
-    min(ordered_at) filter (disposition = $accepted) as first_ordered_at,
-    max(ordered_at) filter (disposition = $accepted) as last_ordered_at,
-from staged
-"""
+class _ChangedMeanwhileError(Exception):
+    """A file changed while it was read; what was read of it is rolled back."""
 
 
 def update_order_lines(warehouse: Warehouse, shop: Shop) -> dict[str, int]:
@@ -304,14 +397,16 @@ def update_order_lines(warehouse: Warehouse, shop: Shop) -> dict[str, int]:
     Returns:
         ``orders`` touched, ``lines`` written, ``weeks`` in which something changed.
     """
-    preset = load_preset(shop.orders.preset)
-    pattern = not_product_pattern((*preset.not_products, *shop.orders.not_products))
+    family = load_family(shop.orders.preset, shop.home)
+    codes = [code for preset in family for code in preset.not_products]
+    pattern = not_product_pattern((*codes, *shop.orders.not_products))
     with warehouse.transaction() as session:
         session.create(ORDER_LINES)
         _touch_all_if_setting_changed(session, pattern)
         orders = session.value("select count(distinct order_id) from touched_orders")
         if not orders:
             return {"orders": 0, "lines": 0, "weeks": 0}
+        _gather_lines(session, family)
         params = {"not_product_pattern": pattern}
         sql = read_sql("rfm_pipeline.ingest", "order_lines")
         session.execute(f"create or replace temp table new_lines as {sql}", params)
@@ -324,12 +419,53 @@ def update_order_lines(warehouse: Warehouse, shop: Shop) -> dict[str, int]:
         session.execute("delete from order_lines where order_id in (select order_id from touched_orders)")
         session.execute("insert into order_lines by name select * from new_lines")
         validate(ORDER_LINES, session.batches("select * from new_lines"), "order_lines")
+        _update_contacts(session)
         session.execute("delete from touched_orders")
         return {
             "orders": orders,
             "lines": session.value("select count(*) from new_lines"),
             "weeks": session.value("select count(*) from touched_weeks") - before,
         }
+
+
+def _gather_lines(session: Session, family: Sequence[Preset]) -> None:
+    """Makes ``lines`` of the touched orders: rows as they stand, or assembled where a platform needs it."""
+    current = read_sql("rfm_pipeline.ingest", "current_rows")
+    is_whole = session.value(
+        "select count(*) from raw_orders where order_id in (select order_id from touched_orders) "
+        f"and (row_kind = '{ORDER}' or order_amount is not null or order_refunded is not null "
+        "or ordered_at is null)"
+    )
+    if not is_whole:
+        session.execute(f"create or replace temp view lines as {current}")
+        return
+    separators = [preset.title_separator for preset in family if preset.row == ORDER]
+    session.execute(f"create or replace temp table current_rows as {current}")
+    session.execute("drop view if exists lines")
+    assembled = read_sql("rfm_pipeline.ingest", "assembled_lines")
+    session.execute(
+        f"create or replace temp table assembled_lines as {assembled}",
+        {"separators": list("".join(separators) or "，")},
+    )
+    session.execute("create or replace temp view lines as select * from assembled_lines")
+
+
+def _update_contacts(session: Session) -> None:
+    """Brings ``order_contacts`` up to date for the customers of the touched orders."""
+    named = "select count(*) from raw_orders where phone is not null or email is not null or name is not null"
+    if not session.value("select count(*) from order_contacts") and not session.value(named):
+        return
+    session.execute(
+        """
+        create or replace temp table touched_customers as
+        select distinct customer_id from raw_orders
+        where order_id in (select order_id from touched_orders) and customer_id is not null
+        """
+    )
+    mine = "customer_id in (select customer_id from touched_customers)"
+    session.execute(f"delete from order_contacts where {mine}")
+    session.execute(f"insert into order_contacts by name {read_sql('rfm_pipeline.ingest', 'order_contacts')}")
+    validate(ORDER_CONTACTS, session.batches(f"select * from order_contacts where {mine}"), "order_contacts")
 
 
 def _touch_all_if_setting_changed(session: Session, pattern: str) -> None:

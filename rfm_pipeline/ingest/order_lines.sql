@@ -1,30 +1,7 @@
 -- order_lines: one row is a line of the current truth.
--- Of every touched order, the lines of the latest batch that holds it replace all earlier ones. All lines of
--- an order share the order's time, the earliest of its lines, so an order lies in one week.
+-- The lines of all touched orders as they count today (current_rows.sql, assembled_lines.sql). All lines of an
+-- order share the order's time, the earliest of its lines, so an order lies in one week.
 with
-
-touched as (
-
-    select distinct order_id from touched_orders
-
-),
-
-latest_batches as (
-
-    select order_id, max(batch_id) as batch_id, max(batch_id) <> min(batch_id) as is_corrected
-    from raw_orders
-    where order_id in (select order_id from touched)
-    group by order_id
-
-),
-
-lines as (
-
-    select r.*
-    from raw_orders r
-    join latest_batches b on b.order_id = r.order_id and b.batch_id = r.batch_id
-
-),
 
 order_times as (
 

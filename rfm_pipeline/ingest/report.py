@@ -1,79 +1,311 @@
-"""What would be read of an order export, without loading it: the answer of ``rfm check``."""
+"""What was read, in words and counts: of one file (``rfm check``) and of a run (``out/ingest/``).
 
-from dataclasses import dataclass
+Belongs here: counting and writing down. The terminal's tables are ``terminal``'s.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import polars as pl
 
 from rfm_pipeline.errors import OrderFileError
-from rfm_pipeline.ingest.presets import Preset
-from rfm_pipeline.ingest.reading import ACCEPTED, REJECTED, SUFFIXES, UNPAID, open_source, stage
+from rfm_pipeline.ingest.loading import LoadReport
+from rfm_pipeline.ingest.presets import (
+    Guess,
+    Preset,
+    clean_name,
+    guess_presets,
+    load_preset,
+    own_preset_names,
+)
+from rfm_pipeline.ingest.presets import preset_names as shipped_names
+from rfm_pipeline.ingest.reading import (
+    ACCEPTED,
+    KEY_DAMAGED,
+    KEY_MASKED,
+    REJECTED,
+    UNPAID,
+    Source,
+    open_source,
+    read_rows,
+)
+from rfm_pipeline.ingest.texts import SUFFIXES, has_known_suffix, peek
+from rfm_pipeline.shop import Shop
+from rfm_pipeline.warehouse.duckdb import Warehouse
 
 _ROWS_SHOWN = 5
 
 
-@dataclass(frozen=True)
+@dataclass
 class FileCheck:
     """What a file holds, in counts; no value of a row.
 
     Attributes:
         path: The file.
         preset: How it was read.
+        layout: Format, encoding, delimiter or sheet, in words.
         mapping: Canonical column to the header's name.
+        fallbacks: Canonical column to the header's further names for it.
         unused: Header names that feed no column.
+        guesses: The presets that the header may be of, best first.
         rows: Rows by disposition (accepted, unpaid, rejected).
-        rejected: Reason, number of rows, and the first rows' numbers.
+        rejected: Rows by reason.
+        first_rows: The numbers of the first rows by reason.
         without_customer: Accepted rows without a customer.
-        first_ordered_at, last_ordered_at: The span of the accepted rows, as text; None without any.
+        keys_masked, keys_damaged: Accepted rows whose customer key is masked, or lost digits.
+        keys_from_fallback: Accepted rows whose customer is known by another column.
+        first_ordered_at, last_ordered_at: The span of the accepted rows; None without any.
     """
 
     path: Path
     preset: str
+    layout: str
     mapping: dict[str, str]
+    fallbacks: dict[str, list[str]]
     unused: list[str]
-    rows: dict[str, int]
-    rejected: list[tuple[str, int, list[int]]]
-    without_customer: int
-    first_ordered_at: str | None
-    last_ordered_at: str | None
+    guesses: list[Guess]
+    rows: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    first_rows: dict[str, list[int]] = field(default_factory=dict)
+    without_customer: int = 0
+    keys_masked: int = 0
+    keys_damaged: int = 0
+    keys_from_fallback: int = 0
+    first_ordered_at: datetime | None = None
+    last_ordered_at: datetime | None = None
 
 
-def check_file(path: Path, preset: Preset, zone: str) -> FileCheck:
+def guess(path: Path, home: Path | None, encoding: str | None = None) -> list[Guess]:
+    """The presets that a file may be of, by its header, best first.
+
+    Raises:
+        OrderFileError: If the file can't be opened or has no header.
+    """
+    _require_export(path)
+    presets = [load_preset(name, home) for name in (*own_preset_names(home), *shipped_names())]
+
+    def fit(header: Sequence[str]) -> int:
+        return max(preset.fit(header) for preset in presets)
+
+    return guess_presets(peek(path, fit, encoding).header, home)
+
+
+def check_file(
+    path: Path,
+    presets: Preset | Sequence[Preset],
+    zone: str,
+    *,
+    home: Path | None = None,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+) -> FileCheck:
     """Reads a file as a run would, and counts.
+
+    Args:
+        path: The file.
+        presets: How it is read, as for :func:`~rfm_pipeline.ingest.reading.open_source`.
+        zone: The shop's time zone.
+        home: The shop's folder, for guessing among its own presets too.
+        encoding: What the shop says it is; None to find out.
+        delimiter: The same.
 
     Raises:
         OrderFileError: If the file can't be read at all.
     """
+    _require_export(path)
+    source = open_source(path, presets, encoding, delimiter)
+    check = _described(source, home)
+    with TemporaryDirectory() as folder:
+        for rows in read_rows(source, zone, Path(folder)):
+            _count(check, rows)
+    return check
+
+
+def _require_export(path: Path) -> None:
     if not path.is_file():
         raise OrderFileError(f"{path}: there is no such file.")
-    if not path.name.endswith(SUFFIXES):
+    if not has_known_suffix(path):
         raise OrderFileError(f"{path}: is no {', '.join(SUFFIXES)} file.")
-    source = open_source(path, preset)
-    with TemporaryDirectory() as folder:
-        rows = pl.scan_parquet(stage(source, zone, Path(folder)))
-        counts = dict(rows.group_by("disposition").len().collect(engine="streaming").iter_rows())
-        reasons = (
-            rows.filter(pl.col("disposition") == REJECTED)
-            .group_by("reason")
-            .agg(pl.len().alias("n"), pl.col("row_no").sort().head(_ROWS_SHOWN).alias("first"))
-            .sort("n", descending=True)
-            .collect(engine="streaming")
-        )
-        accepted = rows.filter(pl.col("disposition") == ACCEPTED)
-        totals = accepted.select(
-            pl.col("customer_id").is_null().sum().alias("without_customer"),
-            pl.col("ordered_at").min().dt.strftime("%Y-%m-%d %H:%M").alias("first"),
-            pl.col("ordered_at").max().dt.strftime("%Y-%m-%d %H:%M").alias("last"),
-        ).collect(engine="streaming")
+
+
+def _described(source: Source, home: Path | None) -> FileCheck:
+    layout, header = source.layout, source.header
+    if layout.encoding is not None:
+        name = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}[layout.delimiter]
+        how = f"CSV, {layout.encoding}, {name}-separated"
+    else:
+        how = f"sheet {layout.sheet}" if layout.sheet is not None else "Parquet"
+    fallbacks = {
+        column: [header[i] for i in positions]
+        for column, positions in source.preset.fallbacks_in(header).items()
+        if positions
+    }
+    used = {*source.mapping.values(), *(name for names in fallbacks.values() for name in names)}
     return FileCheck(
-        path=path,
-        preset=preset.name,
+        path=source.path,
+        preset=source.preset.name,
+        layout=how,
         mapping=source.mapping,
-        unused=[name for name in source.header if name not in source.mapping.values()],
-        rows={name: counts.get(name, 0) for name in (ACCEPTED, UNPAID, REJECTED)},
-        rejected=[(reason, n, list(first)) for reason, n, first in reasons.iter_rows()],
-        without_customer=totals["without_customer"][0],
-        first_ordered_at=totals["first"][0],
-        last_ordered_at=totals["last"][0],
+        fallbacks=fallbacks,
+        unused=[name for name in header if name not in used and clean_name(name)],
+        guesses=guess_presets(header, home),
+        rows=Counter({ACCEPTED: 0, UNPAID: 0, REJECTED: 0}),
     )
+
+
+def _count(check: FileCheck, rows: pl.DataFrame) -> None:
+    check.rows.update(dict(rows.group_by("disposition").len().iter_rows()))
+    reasons = rows.filter(pl.col("disposition") == REJECTED).group_by("reason")
+    for reason, count, first in reasons.agg(
+        pl.len(), pl.col("row_no").head(_ROWS_SHOWN).alias("first")
+    ).iter_rows():
+        check.rejected[reason] += count
+        known = check.first_rows.setdefault(reason, [])
+        known.extend(first[: _ROWS_SHOWN - len(known)])
+    accepted = rows.filter(pl.col("disposition") == ACCEPTED)
+    check.without_customer += accepted["customer_id"].null_count()
+    check.keys_masked += int((accepted["key_state"] == KEY_MASKED).sum())
+    check.keys_damaged += int((accepted["key_state"] == KEY_DAMAGED).sum())
+    check.keys_from_fallback += int(accepted["key_is_fallback"].sum())
+    times: Any = accepted["ordered_at"].drop_nulls()
+    if len(times):
+        first, last = times.min(), times.max()
+        check.first_ordered_at = min(first, check.first_ordered_at or first)
+        check.last_ordered_at = max(last, check.last_ordered_at or last)
+
+
+FILE_COLUMNS = (
+    "file_name",
+    "preset",
+    "rows_read",
+    "rows_accepted",
+    "rows_unpaid",
+    "rows_rejected",
+    "rows_identical",
+    "rows_without_customer",
+    "keys_masked",
+    "keys_damaged",
+    "keys_from_fallback",
+    "orders",
+    "first_ordered_at",
+    "last_ordered_at",
+)
+"""What is reported of every file; all are columns of ``order_batches``."""
+
+
+def rejected_by_reason(warehouse: Warehouse, batches: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rejected rows of some batches, counted by file and reason, most first."""
+    if not batches:
+        return []
+    sql = """
+        select file_name, reason, count(*) as rows, min(row_no) as first_row
+        from rejected_rows where batch_id in (select unnest($batches))
+        group by file_name, reason order by rows desc, file_name, reason
+    """
+    numbers = [batch["batch_id"] for batch in batches]
+    return warehouse.read(sql, {"batches": numbers}).to_dicts()
+
+
+def write_report(shop: Shop, warehouse: Warehouse, report: LoadReport, now: datetime) -> Path | None:
+    """Writes down what a run read: ``out/ingest/<time>.md``, and every rejected row in force.
+
+    ``rejected_rows.csv`` beside it holds the rows' texts, which are customers' data, so only its owner may
+    read it. Both are replaced in one step.
+
+    Args:
+        shop: The settings.
+        warehouse: Holds the rejected rows.
+        report: What the run did.
+        now: The run's time, shop-local; it names the file.
+
+    Returns:
+        The report; None if the run read nothing new.
+    """
+    if not report.loaded:
+        return None
+    folder = shop.out_dir / "ingest"
+    folder.mkdir(parents=True, exist_ok=True)
+    rejected = warehouse.read(
+        "select file_name, row_no, reason, row_text from rejected_rows order by file_name, row_no"
+    )
+    _replace(folder / "rejected_rows.csv", _csv(rejected))
+    path = folder / f"{now:%Y-%m-%d_%H%M%S}.md"
+    _replace(path, _markdown(shop, report, rejected_by_reason(warehouse, report.loaded), now))
+    return path
+
+
+def _csv(frame: pl.DataFrame) -> str:
+    # a text that a spreadsheet would take for a formula begins with an apostrophe
+    risky = pl.col("row_text").str.contains(r"^[=+\-@\t\r]")
+    safe = pl.when(risky).then("'" + pl.col("row_text")).otherwise("row_text")
+    return "\ufeff" + frame.with_columns(safe.alias("row_text")).write_csv(quote_style="non_numeric")
+
+
+def _replace(path: Path, text: str) -> None:
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    half.touch(mode=0o600)
+    half.write_text(text, "utf-8")
+    half.replace(path)
+
+
+def _markdown(shop: Shop, report: LoadReport, reasons: Sequence[Mapping[str, Any]], now: datetime) -> str:
+    loaded = report.loaded
+    total = {
+        name: sum(batch[name] for batch in loaded)
+        for name in FILE_COLUMNS
+        if name.startswith(("rows", "keys"))
+    }
+    share = total["rows_without_customer"] / total["rows_accepted"] if total["rows_accepted"] else 0.0
+    lines = [
+        f"# {shop.shop.name}: what was read, {now:%Y-%m-%d %H:%M}",
+        "",
+        f"{len(loaded)} files read, {report.unchanged} known already, {len(report.growing)} still being "
+        f"written, {len(report.ignored)} of other kinds left alone.",
+        "",
+        f"{total['rows_read']:,} rows read = {total['rows_accepted']:,} accepted "
+        f"+ {total['rows_unpaid']:,} unpaid + {total['rows_rejected']:,} rejected. "
+        f"{total['rows_identical']:,} rows are equal to another of their file; they are kept.",
+        "",
+        f"Rows without a customer: {total['rows_without_customer']:,} ({share:.1%}). Customer keys masked: "
+        f"{total['keys_masked']:,}, damaged by a spreadsheet: {total['keys_damaged']:,}, known by another "
+        f"column: {total['keys_from_fallback']:,}.",
+        "",
+        "## Files",
+        "",
+        "| " + " | ".join(FILE_COLUMNS) + " |",
+        "|" + "---|" * len(FILE_COLUMNS),
+        *("| " + " | ".join(_cell(batch[name]) for name in FILE_COLUMNS) + " |" for batch in loaded),
+        "",
+        "## Rejected rows",
+        "",
+    ]
+    if reasons:
+        lines += [
+            "| file | reason | rows | first row |",
+            "|---|---|---|---|",
+            *(
+                f"| {_cell(r['file_name'])} | {_cell(r['reason'])} | {r['rows']:,} | {r['first_row']} |"
+                for r in reasons
+            ),
+            "",
+            "Their texts stand in `rejected_rows.csv`.",
+        ]
+    else:
+        lines.append("None.")
+    if report.growing:
+        lines += ["", "Left for the next run, still being written: " + ", ".join(map(_cell, report.growing))]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value).replace("|", "\\|")

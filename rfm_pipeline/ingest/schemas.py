@@ -1,4 +1,6 @@
-"""The contract of what leaves the ingest stage: ``raw_orders``, its two side tables, and ``order_lines``."""
+"""The contract of what leaves the ingest stage: ``raw_orders``, its side tables, ``order_lines`` and
+``order_contacts``.
+"""
 
 import pandera.polars as pa
 import polars as pl
@@ -27,9 +29,25 @@ _ORIGIN = {
     "row_no": column(pl.Int64, "row in its file, 1 is the first below the header", at_least(1)),
 }
 
+_RAW_COLUMNS = {
+    **_LINE_COLUMNS,
+    "ordered_at": column(
+        TIME, "when the line was ordered, shop-local; null where only the order list tells", nullable=True
+    ),
+    "row_kind": column(pl.String, "whether the row is a line or a whole order", one_of(["line", "order"])),
+    "is_reckoned": column(pl.Boolean, "whether amount is price times quantity, for want of what was paid"),
+    "order_amount": column(MONEY, "paid for the whole order", at_least(0), nullable=True),
+    "order_refunded": column(MONEY, "refunded of the whole order", at_least(0), nullable=True),
+    "kinds": column(pl.Int64, "how many titles product_name holds", nullable=True),
+    "phone": column(pl.String, "the buyer's phone number; never a masked one", nullable=True),
+    "email": column(pl.String, "the buyer's e-mail address", nullable=True),
+    "name": column(pl.String, "the buyer's name as given", nullable=True),
+    "accepts_marketing": column(pl.Boolean, "whether the buyer agreed to messages", nullable=True),
+}
+
 RAW_ORDERS = Table(
     name="raw_orders",
-    schema=pa.DataFrameSchema({**_ORIGIN, **_LINE_COLUMNS}, strict=True),
+    schema=pa.DataFrameSchema({**_ORIGIN, **_RAW_COLUMNS}, strict=True),
     key=("batch_id", "row_no"),
     weekly=False,
 )
@@ -42,12 +60,17 @@ ORDER_BATCHES = Table(
             "file_name": column(pl.String, "the export, below orders/"),
             "content_hash": column(pl.String, "SHA-256 of the file: an unchanged file is not read again"),
             "preset": column(pl.String, "how its columns were read"),
-            "timezone": column(pl.String, "the time zone its times were read for"),
+            "read_as": column(pl.String, "hash of preset, time zone and other settings it was read with"),
+            "watermark": column(pl.String, "of a database: the newest change that was read", nullable=True),
             "rows_read": column(pl.Int64, "rows below the header", at_least(0)),
             "rows_accepted": column(pl.Int64, "rows kept as order lines", at_least(0)),
             "rows_unpaid": column(pl.Int64, "rows of orders never paid", at_least(0)),
             "rows_rejected": column(pl.Int64, "rows that can't be read", at_least(0)),
             "rows_identical": column(pl.Int64, "rows equal to another of the file; kept", at_least(0)),
+            "rows_without_customer": column(pl.Int64, "accepted rows without a customer's key", at_least(0)),
+            "keys_masked": column(pl.Int64, "accepted rows whose customer key is masked", at_least(0)),
+            "keys_damaged": column(pl.Int64, "accepted rows whose customer key lost digits", at_least(0)),
+            "keys_from_fallback": column(pl.Int64, "accepted rows known by another column", at_least(0)),
             "orders": column(pl.Int64, "different orders among the accepted rows", at_least(0)),
             "first_ordered_at": column(TIME, "earliest accepted row", nullable=True),
             "last_ordered_at": column(TIME, "latest accepted row", nullable=True),
@@ -55,6 +78,33 @@ ORDER_BATCHES = Table(
         strict=True,
     ),
     key=("batch_id",),
+    weekly=False,
+)
+
+UNPAID_ORDERS = Table(
+    name="unpaid_orders",
+    schema=pa.DataFrameSchema(
+        {
+            "batch_id": _ORIGIN["batch_id"],
+            "order_id": column(pl.String, "an order that the batch holds as unpaid or cancelled"),
+            "row_kind": column(pl.String, "whether by a line or a whole order", one_of(["line", "order"])),
+        },
+        strict=True,
+    ),
+    key=("batch_id", "order_id", "row_kind"),
+    weekly=False,
+)
+
+ORDER_CONTACTS = Table(
+    name="order_contacts",
+    schema=pa.DataFrameSchema(
+        {
+            "customer_id": column(pl.String, "the customer"),
+            **{name: _RAW_COLUMNS[name] for name in ("phone", "email", "name", "accepts_marketing")},
+        },
+        strict=True,
+    ),
+    key=("customer_id",),
     weekly=False,
 )
 
@@ -89,6 +139,7 @@ ORDER_LINES = Table(
         },
         strict=True,
     ),
-    key=("batch_id", "row_no"),
+    # a row of an order list becomes a line a title
+    key=("batch_id", "row_no", "line_no"),
     weekly=False,
 )

@@ -7,7 +7,7 @@ stages' business.
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
@@ -16,6 +16,7 @@ from typing import Any
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 from rfm_pipeline.errors import RfmError, ValidationError, WarehouseBusyError
 from rfm_pipeline.warehouse.schema import Table, validate
@@ -170,6 +171,43 @@ class Session:
             name,
         )
         return dict(counted.fetchall())
+
+    def append(self, table: Table, frames: Iterable[pl.DataFrame], what: str) -> None:
+        """Adds rows to a table, streaming: each frame is checked on its way in.
+
+        Args:
+            table: The table; it must be there.
+            frames: Rows with the table's columns, in any order of columns.
+            what: What is written, for the message.
+
+        Raises:
+            ValidationError: If a row breaks the schema; the caller's transaction must then end.
+            Exception: Whatever the frames' source raises.
+        """
+        names = list(table.schema.columns)
+        empty = pl.DataFrame(
+            schema={name: column.dtype.type for name, column in table.schema.columns.items()}
+        )
+        schema = empty.to_arrow().schema
+        raised: list[BaseException] = []
+
+        def checked() -> Iterator[pa.RecordBatch]:
+            try:
+                for frame in frames:
+                    validate(table, [frame], what)
+                    yield from frame.select(names).to_arrow().cast(schema).to_batches()
+            except BaseException as error:
+                # DuckDB would wrap it in an error of its own
+                raised.append(error)
+
+        reader = pa.RecordBatchReader.from_batches(schema, checked())
+        self.connection.register("appended_rows", reader)
+        try:
+            self.execute(f'insert into "{table.name}" by name select * from appended_rows')
+        finally:
+            self.connection.unregister("appended_rows")
+        if raised:
+            raise raised[0]
 
     def inputs_version(self) -> int:
         """A number that grows with every change of what the weekly tables are made from."""

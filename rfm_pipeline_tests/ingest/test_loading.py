@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 import rfm_pipeline.ingest.loading as loading
 import rfm_pipeline.warehouse.duckdb as duckdb_warehouse
 from rfm_pipeline.errors import OrderFileError, ShopFileError, ValidationError
-from rfm_pipeline.ingest.loading import LoadReport, load_new_files, update_order_lines
+from rfm_pipeline.ingest.loading import LoadReport, load_new_files, read_as, update_order_lines
+from rfm_pipeline.ingest.presets import load_preset
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline_tests.helpers import HEADER, make_shop, warehouse_of, write_export
@@ -94,10 +95,10 @@ def test_two_copies_that_land_together_are_read_once(warehouse: Warehouse, shop:
 
 def test_exports_lie_in_folders_too_and_other_files_are_named(warehouse: Warehouse, shop: Shop) -> None:
     write_export(shop, "2024/01/a.csv", O1)
-    (shop.orders_dir / "notes.xlsx").write_bytes(b"x")
+    (shop.orders_dir / "notes.docx").write_bytes(b"x")
     (shop.orders_dir / ".hidden.csv").write_text("x", "utf-8")
     report = run(warehouse, shop)
-    assert (loaded_names(report), report.ignored) == (["2024/01/a.csv"], ["notes.xlsx"])
+    assert (loaded_names(report), report.ignored) == (["2024/01/a.csv"], ["notes.docx"])
 
 
 def test_an_empty_landing_folder_is_an_error_only_before_the_first_load(
@@ -280,16 +281,21 @@ def test_a_batch_notes_what_became_of_its_rows(warehouse: Warehouse, shop: Shop)
     (batch,) = run(warehouse, shop).loaded
     content_hash = batch.pop("content_hash")
     assert len(content_hash) == 64
+    assert batch.pop("read_as") == read_as(shop, load_preset("standard"))
     assert batch == {
         "batch_id": 1,
         "file_name": "a.csv",
         "preset": "standard",
-        "timezone": "Asia/Shanghai",
+        "watermark": None,
         "rows_read": 5,
         "rows_accepted": 2,
         "rows_unpaid": 2,
         "rows_rejected": 1,
         "rows_identical": 0,
+        "rows_without_customer": 0,
+        "keys_masked": 0,
+        "keys_damaged": 0,
+        "keys_from_fallback": 0,
         "orders": 2,
         "first_ordered_at": datetime(2024, 1, 3, 10),
         "last_ordered_at": datetime(2024, 1, 10, 10),
@@ -431,7 +437,7 @@ def test_a_failure_while_a_file_is_taken_in_leaves_its_former_rows(
     run(warehouse, shop)
     write_export(shop, "a.csv", O2)
     with monkeypatch.context() as patched:
-        patched.setattr(loading, "validate", fail)
+        patched.setattr(duckdb_warehouse, "validate", fail)
         with pytest.raises(ValidationError):
             load_new_files(warehouse, shop)
     assert warehouse.read("select order_id from raw_orders")["order_id"].to_list() == ["o1"]
@@ -455,6 +461,28 @@ def test_a_failure_while_order_lines_are_written_leaves_the_old_and_is_made_good
     assert amounts(warehouse) == amount_of(o1=10, o2=20)
     assert update_order_lines(warehouse, shop)["orders"] == 1
     assert amounts(warehouse) == amount_of(o1=11, o2=20)
+
+
+# An order that a later export takes back
+
+
+def test_an_order_that_a_later_export_holds_as_cancelled_is_gone(warehouse: Warehouse, shop: Shop) -> None:
+    header = f"{HEADER},order_status"
+    write_export(shop, "a.csv", f"{O1},paid", f"{O2},paid", header=header)
+    run(warehouse, shop)
+    write_export(shop, "b.csv", f"{O1},cancelled", header=header)
+    run(warehouse, shop)
+    assert amounts(warehouse) == amount_of(o2=20)
+    write_export(shop, "c.csv", f"{O1},paid", header=header)
+    run(warehouse, shop)
+    assert amounts(warehouse) == amount_of(o1=10, o2=20)
+
+
+def test_an_unpaid_line_of_a_paid_order_leaves_the_others(warehouse: Warehouse, shop: Shop) -> None:
+    header = f"{HEADER},order_status"
+    write_export(shop, "a.csv", f"{O1},paid", f"{O1},unpaid", header=header)
+    run(warehouse, shop)
+    assert amounts(warehouse) == amount_of(o1=10)
 
 
 # Size

@@ -8,6 +8,7 @@ import sys
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -16,7 +17,8 @@ from polars.testing import assert_frame_equal
 
 from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.presets import load_preset
-from rfm_pipeline.ingest.reading import is_order_file, open_source, stage, typed_rows
+from rfm_pipeline.ingest.reading import open_source, read_rows
+from rfm_pipeline.ingest.texts import is_order_file
 
 ZONE = "Asia/Shanghai"
 HEADER = "order_id,customer_id,ordered_at,sku,quantity,unit_price"
@@ -44,7 +46,9 @@ GOOD: dict[str, str] = {
 
 
 def read(path: Path, preset: str = "standard", zone: str = ZONE) -> pl.DataFrame:
-    return typed_rows(open_source(path, load_preset(preset)), zone).collect()
+    with TemporaryDirectory() as folder:
+        frames = list(read_rows(open_source(path, load_preset(preset)), zone, Path(folder)))
+    return pl.concat(frames) if frames else pl.DataFrame()
 
 
 def read_text(folder: Path, text: str | bytes, name: str = "orders.csv", **how: str) -> pl.DataFrame:
@@ -133,18 +137,13 @@ def test_noise_of_floats_is_rounded_away(tmp_path: Path) -> None:
     ]
 
 
-def test_staging_gives_the_same_rows_from_csv_gzip_and_parquet(tmp_path: Path) -> None:
+def test_reading_gives_the_same_rows_from_csv_gzip_and_parquet(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(CSV_TEXT, "utf-8")
     (tmp_path / "b.csv.gz").write_bytes(gzip.compress(CSV_TEXT.encode()))
     typed_frame(LOCAL_TIMES["utc"]).write_parquet(tmp_path / "c.parquet")
-    frames = []
-    for name in ("a.csv", "b.csv.gz", "c.parquet"):
-        staged = stage_file(tmp_path / name)
-        frames.append(pl.read_parquet(staged))
-        staged.unlink()
+    frames = [read(tmp_path / name) for name in ("a.csv", "b.csv.gz", "c.parquet")]
     assert_frame_equal(frames[1], frames[0])
     assert_frame_equal(frames[2], frames[0])
-    assert list((tmp_path / "staging").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["row_no", "line", "", "__more_fields_than_header__", "0", "note"])
@@ -166,7 +165,9 @@ def test_a_spare_parquet_column_may_be_called_row_no(tmp_path: Path) -> None:
         ("a.csv", True),
         ("a.csv.gz", True),
         ("a.parquet", True),
-        ("a.xlsx", False),
+        ("a.xlsx", True),
+        ("~$a.xlsx", False),
+        ("A.CSV", True),
         ("a.gz", False),
         (".a.csv", False),
         ("a.csv.part", False),
@@ -224,15 +225,10 @@ def test_a_row_number_stands_for_a_missing_line_number(tmp_path: Path) -> None:
 # Files that can't be read
 
 
-def stage_file(path: Path) -> Path:
-    return stage(open_source(path, load_preset("standard")), ZONE, path.parent / "staging")
-
-
 def refusal(path: Path) -> str:
-    """The error of reading a file to its end, after which nothing is left of it in the staging folder."""
+    """The error of reading a file to its end."""
     with pytest.raises(OrderFileError) as caught:
-        stage_file(path)
-    assert list(path.parent.glob("staging/*")) == []
+        read(path)
     return str(caught.value)
 
 
@@ -245,9 +241,6 @@ PACKED = gzip.compress(MANY.encode())
     [
         ("a.csv", b"", "the file is empty, it has no header"),
         ("a.csv.gz", gzip.compress(b""), "the file is empty, it has no header"),
-        ("a.csv", f"{HEADER},名称\n".encode("gbk"), "the header is not UTF-8; export the file as UTF-8"),
-        ("a.csv", MANY.encode() + "o1,安娜,2024-01-03,T,1,2\n".encode("gbk"), "it is not UTF-8"),
-        ("a.csv", f'{HEADER}\no1,"anna,2024-01-03,T,1,2\n'.encode(), "its rows can't be told apart"),
         ("a.csv.gz", PACKED[: len(PACKED) // 2], "the gzip file is damaged or cut off"),
         ("a.csv.gz", PACKED[:-4], "the gzip file is damaged or cut off"),
         ("a.csv.gz", PACKED[:12], "can't be opened as .csv.gz"),
@@ -260,9 +253,6 @@ PACKED = gzip.compress(MANY.encode())
     ids=[
         "empty",
         "empty gzip",
-        "header in gbk",
-        "a row in gbk",
-        "open quote",
         "cut gzip",
         "gzip without its end",
         "hardly any gzip",
@@ -315,7 +305,8 @@ def test_a_cut_parquet_file_is_named(tmp_path: Path) -> None:
         ("1/3/24", None),
         ("2024-02-30", None),
         ("2024-01-03 24:00:00", None),
-        ("20240103", None),
+        ("20240103", datetime(2024, 1, 3)),
+        ("2024年1月3日 9:05", datetime(2024, 1, 3, 9, 5)),
         ("45294", None),
         ("yesterday", None),
     ],
@@ -419,8 +410,8 @@ def test_clearance_is_true_false_or_unknown(tmp_path: Path, text: str, flag: boo
         ({"quantity": "0"}, "quantity is 0"),
         ({"quantity": "0.000"}, "quantity is 0"),
         ({"unit_price": ""}, "unit_price is missing"),
-        ({"unit_price": "1,234.50"}, "unit_price is no amount of money"),
-        ({"unit_price": "¥10"}, "unit_price is no amount of money"),
+        ({"unit_price": "1,23"}, "unit_price is no amount of money"),
+        ({"unit_price": "1.2E+05"}, "unit_price is no amount of money"),
         ({"unit_price": "NaN"}, "unit_price is no amount of money"),
         ({"unit_price": "123456789012345678"}, "unit_price is no amount of money"),
         ({"list_price": "free"}, "list_price is no amount of money"),
@@ -464,9 +455,9 @@ def test_rejected_rows_are_numbered_below_the_header(tmp_path: Path) -> None:
 def test_a_row_with_more_fields_than_the_header_is_rejected_with_them(tmp_path: Path) -> None:
     good = "o1,anna,2024-01-03,TEA,1,2.00"
     rows = read_text(tmp_path, f"{HEADER}\n{good}\n{good},\n{good},surplus\n")
-    assert rows["disposition"].to_list() == ["accepted", "accepted", "rejected"]
-    assert rows["reason"].to_list()[2] == "the row has more fields than the header"
-    assert rows["row_text"].to_list()[2] == f"{good},surplus"
+    assert rows["disposition"].to_list() == ["accepted", "rejected", "rejected"]
+    assert rows["reason"].to_list()[1:] == ["the row has more fields than the header"] * 2
+    assert rows["row_text"].to_list()[1:] == [f"{good},", f"{good},surplus"]
 
 
 def test_an_unpaid_row_with_more_fields_than_the_header_is_rejected_all_the_same(tmp_path: Path) -> None:
@@ -475,9 +466,15 @@ def test_an_unpaid_row_with_more_fields_than_the_header_is_rejected_all_the_same
     assert read_text(tmp_path, text)["disposition"].to_list() == ["rejected"]
 
 
-def test_a_row_with_fewer_fields_than_the_header_lacks_what_it_lacks(tmp_path: Path) -> None:
-    (row,) = read_text(tmp_path, f"{HEADER}\no1,anna,2024-01-03,TEA,1\n").to_dicts()
-    assert (row["reason"], row["row_text"]) == ("unit_price is missing", "o1,anna,2024-01-03,TEA,1,")
+def test_a_row_with_fewer_fields_than_the_header_is_rejected(tmp_path: Path) -> None:
+    # what is cut off may have been the status that makes it no sale
+    text = f"{HEADER},order_status\no1,anna,2024-01-03,TEA,1,2.00\no2,anna,2024-01-03,TEA,1,2.00,\n"
+    cut, whole = read_text(tmp_path, text).to_dicts()
+    assert (cut["reason"], cut["row_text"]) == (
+        "the row has fewer fields than the header",
+        "o1,anna,2024-01-03,TEA,1,2.00",
+    )
+    assert whole["disposition"] == "accepted"
 
 
 def test_every_column_of_the_layout_is_known(tmp_path: Path) -> None:
@@ -489,24 +486,32 @@ def test_every_column_of_the_layout_is_known(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    """A file much larger than the memory it takes to read it, in a process of its own."""
-    path = tmp_path / "large.csv"
-    line = "ORDER{0:010d},CUSTOMER{0:010d},2025-01-06 09:00:00,SKU{0:07d},1,9.99,{1},paid,sale,true\n"
-    filler = "一件名字很长的商品" * 6
-    with path.open("w", encoding="utf-8") as file:
-        file.write(f"{HEADER},product_name,order_status,line_type,is_clearance\n")
-        for start in range(0, 1_500_000, 50_000):
-            file.write("".join(line.format(number, filler) for number in range(start, start + 50_000)))
-    assert path.stat().st_size > 350_000_000
-    script = f"""
-import resource
+    """A file three times as large takes hardly more memory; each is read in a process of its own."""
+    script = """
+import resource, sys
 from pathlib import Path
 from rfm_pipeline.ingest.presets import load_preset
-from rfm_pipeline.ingest.reading import open_source, stage
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-stage(open_source(Path({str(path)!r}), load_preset("standard")), "UTC", Path({str(tmp_path)!r}))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+from rfm_pipeline.ingest.reading import open_source, read_rows
+for _ in read_rows(open_source(Path(sys.argv[1]), load_preset("standard")), "UTC", Path(sys.argv[2])):
+    pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    taken = int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
-    assert taken < path.stat().st_size
+    line = "ORDER{0:010d},CUSTOMER{0:010d},2025-01-06 09:00:00,SKU{0:07d},1,9.99,{1},paid,sale,true\n"
+    filler = "一件名字很长的商品" * 6
+    peaks = []
+    for rows in (1_000_000, 2_500_000):
+        path = tmp_path / f"{rows}.csv"
+        with path.open("w", encoding="utf-8") as file:
+            file.write(f"{HEADER},product_name,order_status,line_type,is_clearance\n")
+            for start in range(0, rows, 50_000):
+                file.write("".join(line.format(number, filler) for number in range(start, start + 50_000)))
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(path), str(tmp_path)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        peaks.append(int(done.stdout) * (1 if sys.platform == "darwin" else 1024))
+    more_file = (tmp_path / "2500000.csv").stat().st_size - (tmp_path / "1000000.csv").stat().st_size
+    assert more_file > 350_000_000
+    assert peaks[1] - peaks[0] < more_file / 3

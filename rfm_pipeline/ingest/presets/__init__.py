@@ -1,22 +1,62 @@
 """Presets: how the columns of an export become the canonical columns, one YAML file each.
 
-Belongs here: header names, status words, credit notes, codes that are no products. How values are typed
-is ``ingest.reading``'s.
+Belongs here: header names, status words, credit notes, codes that are no products, which preset a header
+looks like. How values are typed is ``ingest.reading``'s. A shop's own layout is a file of the same kind in
+``presets/`` of its home; ``docs/presets.md`` says what may stand in it.
 """
 
 import difflib
+import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rfm_pipeline.errors import OrderFileError, ShopFileError
 
 Status = Literal["paid", "unpaid", "cancelled", "closed"]
+Refund = Literal["full", "none"]
+
+CANONICAL = (
+    "order_id",
+    "line_no",
+    "customer_id",
+    "ordered_at",
+    "line_type",
+    "sku",
+    "product_name",
+    "quantity",
+    "unit_price",
+    "list_price",
+    "amount",
+    "refunded_amount",
+    "refunded_at",
+    "is_clearance",
+)
+"""The columns of an order line."""
+
+FROM_PLATFORMS = (
+    "order_status",  # paid, unpaid, cancelled or closed, by the preset's words
+    "paid_mark",  # filled when the order was paid: a time, an amount or a yes
+    "cancelled_at",  # filled when the order was cancelled
+    "line_discount",  # money off this line
+    "order_amount",  # paid for the whole order; divided over its lines
+    "order_refunded",  # refunded of the whole order; divided over its lines
+    "refund_flag",  # whether the line was refunded, where its amount is not given
+    "kinds",  # how many titles stand in product_name
+    "phone",
+    "email",
+    "name",
+    "accepts_marketing",
+)
+"""What else an export may tell, from which order lines and contacts are made."""
+
+ALL_COLUMNS = (*CANONICAL, *FROM_PLATFORMS)
 
 
 class Preset(BaseModel):
@@ -25,10 +65,21 @@ class Preset(BaseModel):
     Attributes:
         name: What ``orders.preset`` calls it.
         description: Whose layout it is.
+        row: What a row is: a line, or an order whose titles stand in one field.
         columns: Canonical column to the header names it may stand under.
+        fallback: Canonical column to further headers, looked at where the column itself is empty, masked or
+            damaged by a spreadsheet (or 0, for the amount of a closed order).
         required: The canonical columns without which the file can't be read.
+        fill_from_order: Columns that stand on an order's first row only.
+        beside: Presets of the same platform that other files in the folder may have.
+        joins_orders: Whether buyer and time may come from the platform's order list instead.
+        encodings: What the platform writes.
         credit_note_prefix: Orders whose id begins with this are credit notes: all their lines are returns.
-        statuses: What the words of the column ``order_status`` mean.
+        statuses: What the words of ``order_status`` mean; ``word*`` stands for whatever begins so. A
+            cancelled order that was paid counts as closed.
+        refund_words: What the words of ``refund_flag`` mean.
+        title_separator: The characters that may separate titles.
+        fold_keys: Whether customers' keys that are e-mail addresses or mobile numbers have one spelling.
         not_products: SKUs that are no products; ``GIFT*`` means all that begin with GIFT.
     """
 
@@ -36,11 +87,53 @@ class Preset(BaseModel):
 
     name: str
     description: str
+    row: Literal["line", "order"] = "line"
     columns: dict[str, tuple[str, ...]]
+    fallback: dict[str, tuple[str, ...]] = {}
     required: tuple[str, ...]
+    fill_from_order: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    joins_orders: bool = False
+    encodings: tuple[str, ...] = ("utf-8", "gb18030")
     credit_note_prefix: str | None = None
     statuses: dict[Status, tuple[str, ...]] = {}
+    refund_words: dict[Refund, tuple[str, ...]] = {}
+    title_separator: str = Field(default="，", min_length=1)
+    fold_keys: bool = False
     not_products: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _known_columns(self) -> "Preset":
+        named = [*self.columns, *self.fallback, *self.required, *self.fill_from_order]
+        for column in named:
+            if column not in ALL_COLUMNS:
+                near = difflib.get_close_matches(column, ALL_COLUMNS, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ValueError(f"there is no column {column!r}{hint} Known: {', '.join(ALL_COLUMNS)}")
+        for column in (*self.required, *self.fill_from_order, *self.fallback):
+            if column not in self.columns:
+                raise ValueError(f"{column!r} stands under no header: name it in columns:, too")
+        return self
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that it says: a changed preset reads the same file differently."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    def fit(self, header: Sequence[str]) -> int:
+        """How many of its columns a header holds, fallbacks not counted."""
+        names = {clean_name(name) for name in header}
+        return sum(not names.isdisjoint(known) for known in self.columns.values())
+
+    def lacks(self, header: Sequence[str]) -> list[tuple[str, ...]]:
+        """The required columns that a header doesn't hold, each as the names it may stand under."""
+        names = {clean_name(name) for name in header}
+        lacking = []
+        for column in self.required:
+            known = (*self.columns[column], *self.fallback.get(column, ()))
+            if names.isdisjoint(known):
+                lacking.append(known)
+        return lacking
 
     def map_header(self, path: Path, header: Sequence[str]) -> dict[str, str]:
         """Finds the canonical columns in a file's header; names are compared trimmed.
@@ -52,8 +145,7 @@ class Preset(BaseModel):
             OrderFileError: If a required column is missing or a name that is needed stands twice.
         """
         mapping: dict[str, str] = {}
-        trimmed = [name.strip() for name in header]
-        missing: list[tuple[str, ...]] = []
+        trimmed = [clean_name(name) for name in header]
         for column, names in self.columns.items():
             found = [i for i, name in enumerate(trimmed) if name in names]
             if len(found) > 1:
@@ -62,8 +154,7 @@ class Preset(BaseModel):
                 )
             if found:
                 mapping[column] = header[found[0]]
-            elif column in self.required:
-                missing.append(names)
+        missing = self.lacks(header)
         if missing:
             free = [
                 name for name, given in zip(trimmed, header, strict=True) if given not in mapping.values()
@@ -78,6 +169,22 @@ class Preset(BaseModel):
             )
         return mapping
 
+    def fallbacks_in(self, header: Sequence[str]) -> dict[str, list[int]]:
+        """The positions of the fallbacks that a header holds, in their order."""
+        trimmed = [clean_name(name) for name in header]
+        return {
+            column: [trimmed.index(name) for name in names if name in trimmed]
+            for column, names in self.fallback.items()
+        }
+
+
+def clean_name(name: str) -> str:
+    """A header name without what exports wrap around it."""
+    name = name.replace("\ufeff", "").strip()
+    if name.startswith('="') and name.endswith('"'):
+        name = name[2:-1]
+    return name.removeprefix("'").strip()
+
 
 def preset_names() -> list[str]:
     """The shipped presets."""
@@ -85,21 +192,111 @@ def preset_names() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
 
 
-def load_preset(name: str) -> Preset:
-    """Reads a shipped preset.
+def own_preset_names(home: Path | None) -> list[str]:
+    """The presets in a shop's own home."""
+    folder = None if home is None else home / "presets"
+    return sorted(path.stem for path in folder.glob("*.yaml")) if folder and folder.is_dir() else []
+
+
+def load_preset(name: str, home: Path | None = None) -> Preset:
+    """Reads a preset: the shop's own of that name, else a shipped one.
+
+    Args:
+        name: Its name.
+        home: The shop's folder, whose ``presets/`` may hold own ones.
 
     Raises:
-        ShopFileError: If there is none of that name.
+        ShopFileError: If there is none of that name, or it says something that can't be.
     """
-    if name not in preset_names():
-        near = difflib.get_close_matches(name, preset_names(), n=1, cutoff=0.4)
+    own = own_preset_names(home)
+    if name in own:
+        assert home is not None
+        return _read_preset(name, home / "presets" / f"{name}.yaml")
+    known = [*own, *preset_names()]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ShopFileError(
-            f"there is no preset {name!r}.{hint} Known presets: {', '.join(preset_names())} "
+            f"there is no preset {name!r}.{hint} Known presets: {', '.join(known)} "
             "(orders.preset in shop.yaml)."
         )
-    text = resources.files(__package__).joinpath(f"{name}.yaml").read_text("utf-8")
-    return Preset(name=name, **yaml.safe_load(text))
+    with resources.as_file(resources.files(__package__).joinpath(f"{name}.yaml")) as path:
+        return _read_preset(name, path)
+
+
+def _read_preset(name: str, path: Path) -> Preset:
+    try:
+        content: Any = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ShopFileError(f"{path} can't be read as YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ShopFileError(f"{path} must hold columns: and required:, such as the shipped presets do.")
+    try:
+        return Preset(**{"description": name, **content, "name": name})
+    except ValidationError as error:
+        problems = (
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors()
+        )
+        raise ShopFileError(f"{path}: {'; '.join(problems)}") from None
+
+
+def load_family(name: str, home: Path | None = None) -> list[Preset]:
+    """A preset and those of the same platform that other files beside it may have."""
+    first = load_preset(name, home)
+    return [first, *(load_preset(other, home) for other in first.beside)]
+
+
+@dataclass(frozen=True)
+class Guess:
+    """How well a preset fits a header.
+
+    Attributes:
+        preset: The preset.
+        known: How many of the header's names it knows.
+        names: How many names the header has.
+        lacks: How many columns that the preset needs are missing.
+        confidence: ``sure``, ``likely``, ``possible``, or ``no fit`` if a needed column is missing.
+    """
+
+    preset: Preset
+    known: int
+    names: int
+    lacks: int
+    confidence: str
+
+
+def guess_presets(header: Sequence[str], home: Path | None = None) -> list[Guess]:
+    """The presets that a header may be of, best first; those that lack a needed column come last.
+
+    One that fits is sure if it knows at least six of the names and twice as many as any other that fits;
+    likely from four names on.
+    """
+    names = {clean_name(name) for name in header} - {""}
+    presets = [load_preset(name, home) for name in (*own_preset_names(home), *preset_names())]
+    counted = sorted(
+        ((preset, len(names & _all_names(preset)), len(preset.lacks(header))) for preset in presets),
+        key=lambda found: (found[2] > 0, -found[1], found[2]),
+    )
+    fitting = [known for _, known, lacks in counted if not lacks]
+    second = fitting[1] if len(fitting) > 1 else 0
+    return [
+        Guess(preset, known, len(names), lacks, _confidence(known, lacks, second, position))
+        for position, (preset, known, lacks) in enumerate(counted)
+    ]
+
+
+def _confidence(known: int, lacks: int, second: int, position: int) -> str:
+    if lacks:
+        return "no fit"
+    if position == 0 and known >= 6 and known >= 2 * second:
+        return "sure"
+    return "likely" if position == 0 and known >= 4 else "possible"
+
+
+def _all_names(preset: Preset) -> set[str]:
+    groups = (*preset.columns.values(), *preset.fallback.values())
+    return {name for group in groups for name in group}
 
 
 def not_product_pattern(codes: Sequence[str]) -> str:
