@@ -27,8 +27,8 @@ A shop lives in one **home** folder: `shop.yaml`, `orders/` with any number of e
 program makes of them (`warehouse.duckdb`, `ledger.sqlite`, `out/`). Name it with `--home` or `RFM_HOME`;
 `data/`, the demo shop, is the default.
 
-Typical: `rfm init myshop --preset standard`, drop the exports into `myshop/orders/`, `rfm check
-myshop/orders/*`, `rfm run --home myshop`, `rfm ui --home myshop`.
+Typical: `rfm check exports/*` tells whose layout it is, `rfm init myshop --preset taobao_orders`, drop the
+exports into `myshop/orders/`, `rfm run --home myshop`, `rfm ui --home myshop`.
 """,
 )
 
@@ -140,11 +140,13 @@ def check(
 
 def _shop_of(path: Path, home: Path | None) -> "Shop | None":
     """The shop whose settings read a file: the named one, else the one in whose home the file lies."""
+    import os
+
     from rfm_pipeline.shop import load_shop
 
-    if home is not None:
+    if home is not None or "RFM_HOME" in os.environ:
         return load_shop(_home(home))
-    folders = [*path.expanduser().resolve().parents, _home(None)]
+    folders = path.expanduser().resolve().parents
     return next((load_shop(folder) for folder in folders if (folder / "shop.yaml").exists()), None)
 
 

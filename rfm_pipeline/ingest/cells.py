@@ -20,10 +20,11 @@ TIME = pl.Datetime("us")
 
 _FULL_WIDTH = [chr(code) for code in range(0xFF01, 0xFF5F)] + ["\u3000"]
 _HALF_WIDTH = [chr(code) for code in range(0x21, 0x7F)] + [" "]
+_NARROW = str.maketrans(dict(zip(_FULL_WIDTH, _HALF_WIDTH, strict=True)))
 _NULL_WORDS = ["NULL", "null", "Null", "\\N"]
 _MASKED = r"[*＊]"
 _DAMAGED = r"^[+-]?\d+(\.\d+)?[eE]\+\d{1,3}$"
-_ROUNDED = r"^\d{15}0+$"
+_ROUNDED = r"^(\d{15}0+|9\d{15}|\d{17,})$"
 _CURRENCY = (
     r"(?i)^(CNY|RMB|USD|EUR|GBP|HKD|JPY|US\$|HK\$|[¥￥$€£元])|(CNY|RMB|USD|EUR|GBP|HKD|JPY|[¥￥$€£元])$"
 )
@@ -77,7 +78,8 @@ def is_damaged(text: pl.Expr, is_number: bool = False) -> pl.Expr:
 
     Args:
         text: The ids.
-        is_number: The cells of a workbook that hold numbers: those keep 15 digits.
+        is_number: The cells of a workbook that hold numbers: Excel keeps 15 digits, others what a
+            floating-point number holds.
     """
     damaged = text.str.contains(_DAMAGED)
     return damaged | text.str.contains(_ROUNDED) if is_number else damaged
@@ -90,7 +92,7 @@ def word(text: pl.Expr) -> pl.Expr:
 
 def one_word(text: str) -> str:
     """:func:`word` for a single text."""
-    return str(pl.select(word(pl.lit(text))).item())
+    return text.translate(_NARROW).lower().replace(" ", "")
 
 
 def meaning(words: pl.Expr, meanings: Mapping[Any, Sequence[str]], dtype: Any) -> pl.Expr:
@@ -137,7 +139,7 @@ def _clean_number(texts: pl.Series) -> pl.Series:
     text = half_width(pl.col("text"))
     text = text.str.replace_all(r"(^|[^\d.,])\s+", "$1").str.replace_all(r"\s+([^\d.,]|$)", "$1")
     accounting = text.str.contains(r"^-?[^\d(]*\(.*\)[^\d)]*$|^.*\d-$")
-    text = text.str.replace_all(r"[()]|-$", "")
+    text = pl.when(accounting).then(text.str.replace_all(r"[()]|-$", "")).otherwise(text)
     sign = pl.when(text.str.starts_with("-")).then(pl.lit("-")).otherwise(pl.lit(""))
     text = sign + text.str.replace(r"^[+-]", "").str.replace(_CURRENCY, "").str.replace(_CURRENCY, "")
     text = (
@@ -175,8 +177,8 @@ def _clean_times(texts: pl.Series, zone: str, has_serials: bool) -> pl.Series:
     )
     text = text.str.replace(r"(:\d\d(?:\.\d+)?[+-]\d\d)$", "${1}00")
     # a run of digits is a day, or a day and a time, or some other number
-    is_other_number = text.str.contains(r"^\d{5}") & ~text.str.contains(_COMPACT_TIME)
-    text = pl.when(~is_other_number | pl.lit(has_serials)).then(text)
+    known = f"{_COMPACT_TIME}|{_SERIAL_TIME}" if has_serials else _COMPACT_TIME
+    text = pl.when(~text.str.contains(r"^\d{5}") | text.str.contains(known)).then(text)
     left = pl.DataFrame({"text": texts}).select(text).to_series()
     typed = left.str.to_datetime(_TIMES[0], strict=False, time_unit="us")
     for form in _TIMES[1:]:

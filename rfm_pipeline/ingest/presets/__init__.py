@@ -164,8 +164,8 @@ class Preset(BaseModel):
             lacks = ", ".join(" or ".join(repr(name) for name in names) for names in missing)
             raise OrderFileError(
                 f"{path}: the header lacks {lacks}{hint}, which preset {self.name!r} needs; "
-                f"it has: {', '.join(trimmed)}. Is orders.preset in shop.yaml the right one? "
-                f"Known presets: {', '.join(preset_names())}."
+                f"it has: {', '.join(trimmed)}. Is orders.preset in shop.yaml the right one?"
+                f"{_better(header)} Known presets: {', '.join(preset_names())}."
             )
         return mapping
 
@@ -284,6 +284,12 @@ def guess_presets(header: Sequence[str], home: Path | None = None) -> list[Guess
         Guess(preset, known, len(names), lacks, _confidence(known, lacks, second, position))
         for position, (preset, known, lacks) in enumerate(counted)
     ]
+
+
+def _better(header: Sequence[str]) -> str:
+    """Which shipped preset fits a header, as a sentence; empty if none does."""
+    best = guess_presets(header)[0]
+    return "" if best.lacks else f" It looks like {best.preset.name!r} ({best.confidence})."
 
 
 def _confidence(known: int, lacks: int, second: int, position: int) -> str:
