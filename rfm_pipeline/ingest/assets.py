@@ -8,7 +8,7 @@ import dagster as dg
 from rfm_pipeline.asset_kit import answer_checks, asset_arguments, one_connection, permanent_failures
 from rfm_pipeline.ingest.checks import ORDER_LINES_CHECKS, RAW_ORDERS_CHECKS
 from rfm_pipeline.ingest.loading import LoadReport, load_new_orders, update_order_lines
-from rfm_pipeline.ingest.report import FILE_COLUMNS, rejected_by_reason, write_report
+from rfm_pipeline.ingest.report import FILE_COLUMNS, files_in_force, rejected_by_reason, write_report
 from rfm_pipeline.ingest.schemas import ORDER_LINES, RAW_ORDERS
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.shop import Shop
@@ -43,12 +43,13 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
         with permanent_failures():
             report = load_new_orders(warehouse, shop, context.log.info, ledger)
         written = write_report(shop, warehouse, report, shop_now(shop))
-        reasons = rejected_by_reason(warehouse, report.loaded)
+        in_force = files_in_force(warehouse, _ROWS_SHOWN)
+        reasons = rejected_by_reason(warehouse, in_force)
         rows = warehouse.read("select count(*) as n from raw_orders")["n"][0]
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": rows,
-                **_load_metadata(report, reasons),
+                **_load_metadata(report, in_force, reasons),
                 **({} if written is None else {"report": dg.MetadataValue.path(str(written))}),
             },
             check_results=answer_checks(warehouse, shop, RAW_ORDERS_CHECKS),
@@ -82,8 +83,10 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
     return [raw_orders, order_lines]
 
 
-def _load_metadata(report: LoadReport, reasons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Counts of the run, the loaded files and the reasons of rejection as tables; no value of a row."""
+def _load_metadata(
+    report: LoadReport, in_force: Sequence[Mapping[str, Any]], reasons: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Counts of the run; the files in force and their reasons of rejection as tables. No value of a row."""
     metadata: dict[str, Any] = {
         "files_loaded": len(report.loaded),
         "files_unchanged": report.unchanged,
@@ -93,7 +96,8 @@ def _load_metadata(report: LoadReport, reasons: Sequence[Mapping[str, Any]]) -> 
     if report.loaded:
         for name in ("rows_read", "rows_accepted", "rows_unpaid", "rows_rejected", "rows_without_customer"):
             metadata[name] = sum(batch[name] for batch in report.loaded)
-        metadata["files"] = _table(report.loaded, FILE_COLUMNS)
+    if in_force:
+        metadata["files"] = _table(in_force, FILE_COLUMNS)
     if reasons:
         metadata["rejected"] = _table(reasons, ("file_name", "reason", "rows", "first_row"))
     return metadata

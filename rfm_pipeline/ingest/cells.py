@@ -138,10 +138,11 @@ def _clean_number(texts: pl.Series) -> pl.Series:
     # no space between digits: 1 2 is not 12, and 1. 2 is nothing
     text = half_width(pl.col("text"))
     text = text.str.replace_all(r"(^|[^\d.,])\s+", "$1").str.replace_all(r"\s+([^\d.,]|$)", "$1")
-    accounting = text.str.contains(r"^-?[^\d(]*\(.*\)[^\d)]*$|^.*\d-$")
+    accounting = text.str.contains(r"^-?[^\d(+]*\(.*\)[^\d)]*$|^[^+-].*\d-$|^\d-$")
     text = pl.when(accounting).then(text.str.replace_all(r"[()]|-$", "")).otherwise(text)
     sign = pl.when(text.str.starts_with("-")).then(pl.lit("-")).otherwise(pl.lit(""))
-    text = sign + text.str.replace(r"^[+-]", "").str.replace(_CURRENCY, "").str.replace(_CURRENCY, "")
+    text = text.str.replace(r"^-|^\+([^+-])", "$1").str.replace(_CURRENCY, "").str.replace(_CURRENCY, "")
+    text = sign + text
     text = (
         pl.when(text.str.contains(_GROUPED)).then(text.str.replace_all(",", "", literal=True)).otherwise(text)
     )

@@ -199,6 +199,12 @@ FILE_COLUMNS = (
 """What is reported of every file; all are columns of ``order_batches``."""
 
 
+def files_in_force(warehouse: Warehouse, at_most: int) -> list[dict[str, Any]]:
+    """The newest files in the warehouse, as rows of ``order_batches``, newest first."""
+    sql = "select * from order_batches order by batch_id desc limit $at_most"
+    return warehouse.read(sql, {"at_most": at_most}).to_dicts()
+
+
 def rejected_by_reason(warehouse: Warehouse, batches: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The rejected rows of some batches, counted by file and reason, most first."""
     if not batches:

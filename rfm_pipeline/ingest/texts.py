@@ -11,10 +11,10 @@ import gzip
 import re
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import IO, Any
 from zipfile import BadZipFile, ZipFile
@@ -210,19 +210,22 @@ def peek(
 def _peek_csv(path: Path, head: bytes, fit: Fit, encodings: Sequence[str], delimiter: str | None) -> Layout:
     if not head.strip(b"\x00\xef\xbb\xbf\xff\xfe \t\r\n"):
         raise OrderFileError(f"{path}: the file is empty, it has no header; remove it or export it again.")
-    best: tuple[tuple[int, int, int], Layout] | None = None
+    best: tuple[tuple[int, bool, int, int], Layout] | None = None
+    # the last line of a longer file may be cut in the middle of a character
+    lines = head.splitlines()
+    is_mostly_utf8 = _most_are_utf8(lines if len(head) < _PEEK else lines[:-1])
     for name in encodings:
         text = head.decode(name, errors="replace").lstrip("\ufeff")
         # a multi-byte character may be cut at the end of what was read
         errors = text[:-4].count("\ufffd")
         for separator in [delimiter] if delimiter else _DELIMITERS:
             header = _first_row(text, separator)
-            rank = (fit(header), -errors, len(header))
+            rank = (fit(header), (name == "utf-8") == is_mostly_utf8, -errors, len(header))
             if header and (best is None or rank > best[0]):
                 best = rank, Layout(tuple(header), name, tuple(encodings), separator)
     if best is None:
         raise OrderFileError(f"{path}: the file is empty, it has no header; remove it or export it again.")
-    if -best[0][1] > max(16, len(head) // 20):
+    if -best[0][2] > max(16, len(head) // 20):
         raise OrderFileError(
             f"{path}: its encoding can't be told; export it as UTF-8, or name it in shop.yaml "
             "(orders.encoding, such as gb18030)."
@@ -321,7 +324,7 @@ def text_rows(path: Path, layout: Layout, zone: str, folder: Path, fit: Fit) -> 
         if found.is_plain:
             return TextRows(layout, found.dirt, _guarded(path, _csv_batches(plain, layout)))
         if layout.encoding == "utf-8" and not found.is_utf8:
-            layout = _second_look(path, plain, layout, fit)
+            layout = _second_look(plain, layout, fit)
         clean = folder / f"{path.name}.rewritten.csv"
         rows = _rewrite(plain, layout, clean)
         rewritten = Layout(layout.header, "utf-8")
@@ -468,23 +471,33 @@ def _signs(piece: bytes, codes: Any, ends: Any, delimiter: int) -> frozenset[str
     return frozenset(name for name, is_there in found.items() if is_there)
 
 
-def _second_look(path: Path, plain: Path, layout: Layout, fit: Fit) -> Layout:
+def _second_look(plain: Path, layout: Layout, fit: Fit) -> Layout:
     """The layout of a file that isn't all UTF-8: GB18030, or UTF-8 with damaged places.
 
-    Told by which of the two fits the whole file's bytes better; the header has a say first.
+    The header has the first say. Where it is plain ASCII, most lines decide: GB18030 makes some text of
+    almost any bytes, but a line of Chinese in it is hardly ever UTF-8.
     """
-    errors = {}
-    layouts = {}
+    layouts = []
     for name in layout.encodings or ("utf-8",):
         with plain.open("r", encoding=name, errors="replace", newline="") as file:
-            header = _first_row(file.readline().lstrip("\ufeff"), layout.delimiter)
-            layouts[name] = Layout(tuple(header), name, layout.encodings, layout.delimiter)
-            count = header.count("\ufffd")
-            while piece := file.read(1 << 22):
-                count += piece.count("\ufffd")
-            errors[name] = count
-    best = max(layouts, key=lambda name: (fit(layouts[name].header), -errors[name]))
-    return layouts[best]
+            header = _first_row(file.readline(_LONGEST_LINE).lstrip("\ufeff"), layout.delimiter)
+        layouts.append(replace(layout, header=tuple(header), encoding=name))
+    with plain.open("rb") as file:
+        is_mostly_utf8 = _most_are_utf8(iter(lambda: file.readline(_LONGEST_LINE), b""))
+    return max(layouts, key=lambda one: (fit(one.header), (one.encoding == "utf-8") == is_mostly_utf8))
+
+
+def _most_are_utf8(lines: Iterable[bytes]) -> bool:
+    """Whether at least as many lines with more than ASCII are UTF-8 as are not."""
+    balance = 0
+    for line in lines:
+        if not line.isascii():
+            try:
+                line.decode()
+                balance += 1
+            except UnicodeDecodeError:
+                balance -= 1
+    return balance >= 0
 
 
 def _positions(header: Sequence[str]) -> list[str]:
@@ -542,7 +555,7 @@ def _rewrite(source: Path, layout: Layout, target: Path) -> int:
     ):
         lines = _Remembered(file)
         reader = csv.reader(lines, delimiter=layout.delimiter)
-        writer = csv.writer(out, lineterminator="\n")
+        writer = csv.writer(out, lineterminator="\r\n")
         next(reader, None)
         while True:
             lines.begin()
