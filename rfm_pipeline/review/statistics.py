@@ -51,7 +51,7 @@ class Sums:
         return max(0.0, (self.squares - self.total**2 / self.n) / (self.n - 1))
 
 
-def wilson(successes: int, n: int, z: float = Z) -> Interval:
+def wilson(successes: float, n: float, z: float = Z) -> Interval:
     """Wilson's score interval of a proportion.
 
     Args:
