@@ -48,7 +48,7 @@ def _slim(svg: str) -> str:
     return svg.replace("<svg ", f'<svg font-family="{FONTS}" ', 1)
 
 
-def money(amount: float, currency: str) -> str:
+def money_text(amount: float, currency: str) -> str:
     """An amount in whole units with its currency's sign."""
     symbol = _SYMBOLS.get(currency, f"{currency} ")
     return f"{'−' if amount < 0 else ''}{symbol}{abs(amount):,.0f}"

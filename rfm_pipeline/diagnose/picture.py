@@ -14,7 +14,7 @@ import altair as alt
 import polars as pl
 
 from rfm_pipeline.diagnose.schemas import SEGMENTS
-from rfm_pipeline.drawing import FONTS, LIGHT, money, to_svg
+from rfm_pipeline.drawing import FONTS, LIGHT, money_text, to_svg
 
 _COLORS: Final = {
     "champion": "#1a7f4b",
@@ -93,7 +93,7 @@ def quadrant_svg(
         alt.layer(
             frame.quadrants(),
             frame.bubbles(cells, totals),
-            *frame.threshold("x", f"M ≥ {money(frame.monetary_high, currency)} 为高"),
+            *frame.threshold("x", f"M ≥ {money_text(frame.monetary_high, currency)} 为高"),
             *frame.threshold("y", f"F ≥ {frequency_high} 为高"),
             *frame.names(totals, currency),
         )
@@ -104,7 +104,7 @@ def quadrant_svg(
             padding={"left": 8, "right": 22, "top": 8, "bottom": 8},
             title=alt.TitleParams(
                 title,
-                subtitle=f"{sleeping:,} 位客户静默流失，他们一共花过 {money(worth, currency)}",
+                subtitle=f"{sleeping:,} 位客户静默流失，他们一共花过 {money_text(worth, currency)}",
                 anchor="start",
                 fontSize=17,
                 subtitleFontSize=13,
@@ -260,7 +260,7 @@ class _Frame:
         def figures(*segments: str) -> str:
             customers = sum(totals.get(segment, (0, 0.0))[0] for segment in segments)
             money = sum(totals.get(segment, (0, 0.0))[1] for segment in segments)
-            return f"{customers:,} 位 · {money(money, currency)}"
+            return f"{customers:,} 位 · {money_text(money, currency)}"
 
         top, middle = self._top + 1.0, self._frequency_high - 0.5
         regulars = ("lapsing_regular", "active_regular")

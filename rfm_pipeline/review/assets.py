@@ -26,11 +26,15 @@ from rfm_pipeline.review.schemas import (
     VALUE_DAYS,
 )
 from rfm_pipeline.review.sleeping import write_sleeping_value
+from rfm_pipeline.review.value import ANSWER_WEEKS, STEP_WEEKS, WINDOWS
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import as_of
 
 STAGE = "review"
+READ_BACK = 2 * (ANSWER_WEEKS + (WINDOWS - 1) * STEP_WEEKS)
+"""Weeks back to the oldest that a backtest learns from."""
+
 _LEDGER_KINDS = frozenset({"duckdb", "sql", "sqlite"})
 _STATISTICS_KINDS = frozenset({"duckdb", "sql", "python"})
 
@@ -221,7 +225,6 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
         )
 
     @dg.asset(
-        # no week is read that is not over: a curve of past weeks knows only what was known then
         deps=["customer_activity"],
         **asset_arguments(
             shop,
@@ -254,14 +257,8 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
 
 
 def _past_weeks() -> dg.TimeWindowPartitionMapping:
-    """This week and all before it that are read; those outside the grid don't matter."""
-    return dg.TimeWindowPartitionMapping(
-        start_offset=-_READ_BACK, end_offset=0, allow_nonexistent_upstream_partitions=True
-    )
-
-
-_READ_BACK = 13 + 12 * 4
-"""Weeks from the present one to the oldest that is learnt from."""
+    """This week and those before it that are learnt from and tested on."""
+    return dg.TimeWindowPartitionMapping(start_offset=-READ_BACK, end_offset=0)
 
 
 def _rows(warehouse: Warehouse, table: str, week: date) -> pl.DataFrame:
@@ -269,8 +266,8 @@ def _rows(warehouse: Warehouse, table: str, week: date) -> pl.DataFrame:
 
 
 def _one(warehouse: Warehouse, table: str, week: date) -> dict[str, Any]:
-    """The only row of a week, without what is null."""
-    return {name: value for name, value in _rows(warehouse, table, week).row(0, named=True).items()}
+    """The only row of a week."""
+    return _rows(warehouse, table, week).row(0, named=True)
 
 
 def _picture(name: str, draw: Callable[[], str]) -> dg.MarkdownMetadataValue:

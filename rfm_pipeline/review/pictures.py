@@ -11,7 +11,7 @@ from typing import Any, Final
 import altair as alt
 import polars as pl
 
-from rfm_pipeline.drawing import FONTS, LIGHT, Theme, money, to_svg
+from rfm_pipeline.drawing import FONTS, LIGHT, Theme, money_text, to_svg
 from rfm_pipeline.review.schemas import ALL_CLASSES, ORDER_BANDS, VALUE_DAYS, VERDICTS
 
 _WIDTH: Final = 560
@@ -60,7 +60,7 @@ def sleeping_svg(
         {
             "band": _span(row["recency_from"], row["recency_to"]),
             "value": row["value"],
-            "text": f"{row['customers']:,} 位 · {money(row['value'], currency)}",
+            "text": f"{row['customers']:,} 位 · {money_text(row['value'], currency)}",
         }
         for row in per_band.iter_rows(named=True)
     ]
@@ -83,8 +83,8 @@ def sleeping_svg(
         .encode(x="value:Q", y=y, text="text:N")
     )
     subtitle = (
-        f"预计 {totals['expected_returns']:,.0f} 位自行回来，带来 {money(totals['value'], currency)}"
-        f"（95% 区间 {money(totals['value_low'], currency)} 至 {money(totals['value_high'], currency)}）"
+        f"预计 {totals['expected_returns']:,.0f} 位自行回来，带来 {money_text(totals['value'], currency)}"
+        f"（95% 区间 {money_text(totals['value_low'], currency)} 至 {money_text(totals['value_high'], currency)}）"
     )
     return _drawn(alt.layer(bars, words), title, subtitle, theme, height=44 * len(spans))
 
