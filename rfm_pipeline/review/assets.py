@@ -290,7 +290,10 @@ def _effect_metadata(warehouse: Warehouse, shop: Shop, week: date) -> dict[str, 
         return {"verdict": "no list was sealed yet"}
     title = f"{shop.shop.name} · 召回有没有用 · 截至 {as_of(week)}"
     names = ("campaigns", "verdict", "reason", "rate_lift", "incremental_customers", "incremental_sales")
-    return {"effect": _picture("召回效果", lambda: effect_svg(effects, title=title)), **_figures(pooled[0], *names)}
+    return {
+        "effect": _picture("召回效果", lambda: effect_svg(effects, title=title)),
+        **_figures(pooled[0], *names),
+    }
 
 
 def _sleeping_metadata(warehouse: Warehouse, shop: Shop, week: date) -> dict[str, Any]:
@@ -300,7 +303,14 @@ def _sleeping_metadata(warehouse: Warehouse, shop: Shop, week: date) -> dict[str
     cells = _rows(warehouse, "sleeping_value", week)
     title = f"{shop.shop.name} · 沉睡的金矿值多少 · 截至 {as_of(week)}"
     names = (
-        "customers", "value", "value_low", "value_high", "campaign_value", "second_opinion_value", "status", "reason"
+        "customers",
+        "value",
+        "value_low",
+        "value_high",
+        "campaign_value",
+        "second_opinion_value",
+        "status",
+        "reason",
     )
     picture = _picture(
         "沉睡价值", lambda: sleeping_svg(cells, totals, currency=shop.shop.currency, title=title)
@@ -319,9 +329,7 @@ def _backtest_metadata(warehouse: Warehouse, shop: Shop, week: date) -> dict[str
         return found
     title = f"{shop.shop.name} · 预测准不准 · 截至 {as_of(week)}"
     return {
-        "backtest": _picture(
-            "回测", lambda: backtest_svg(summary, currency=shop.shop.currency, title=title)
-        ),
+        "backtest": _picture("回测", lambda: backtest_svg(summary, currency=shop.shop.currency, title=title)),
         "calibration": _picture("校准", lambda: calibration_svg(cells, title=title)),
         **found,
     }

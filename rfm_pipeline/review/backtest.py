@@ -18,6 +18,7 @@ from rfm_pipeline.review.value import (
     Cell,
     Forecast,
     Outcome,
+    Window,
     answered_weeks,
     forecast,
     recency_bands,
@@ -26,7 +27,7 @@ from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import WEEK
 
-Answers = Mapping[date, Mapping[Cell, Outcome]]
+Answers = Mapping[date, Window]
 
 
 def write_value_backtest(warehouse: Warehouse, shop: Shop, weeks: Sequence[date]) -> dict[date, int]:
@@ -53,7 +54,7 @@ def write_value_backtest(warehouse: Warehouse, shop: Shop, weeks: Sequence[date]
             known = {past: forecasts[past] for past in sorted(answered_weeks(week)) if past in forecasts}
             for past, found in known.items():
                 place = {"week": week, "predicted_week": past}
-                cells += [place | row for row in _cells(found, answers[past], band_ends)]
+                cells += [place | row for row in _cells(found, answers[past].cells, band_ends)]
             summary += [{"week": week} | row for row in summarise(known, answers, first)]
         session.target(weeks)
         frames = {
@@ -67,10 +68,11 @@ def write_value_backtest(warehouse: Warehouse, shop: Shop, weeks: Sequence[date]
 
 def predict_again(week: date, answers: Answers) -> Forecast | None:
     """What would have been predicted at a past week; None if nobody was silent or nothing was known then."""
-    if not answers.get(week):
+    if week not in answers:
         return None
-    silent = {cell: int(outcome.customers) for cell, outcome in answers[week].items()}
-    found = forecast(silent, {past: answers[past] for past in answered_weeks(week) if past in answers})
+    found = forecast(
+        answers[week].cells, {past: answers[past] for past in answered_weeks(week) if past in answers}
+    )
     return None if found.value is None else found
 
 
@@ -108,7 +110,7 @@ def summarise(forecasts: Mapping[date, Forecast], answers: Answers, first: date)
     rows = []
     for week, found in forecasts.items():
         assert found.value is not None
-        came = sum(answers[week].values(), Outcome())
+        came = answers[week].total
         error = found.value.estimate / came.net_sales - 1 if came.net_sales > 0 else None
         covered = found.value.low <= came.net_sales <= found.value.high
         rows.append(

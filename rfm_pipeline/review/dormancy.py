@@ -46,9 +46,7 @@ def write_dormancy_curve(warehouse: Warehouse, shop: Shop, weeks: Sequence[date]
     dormant = shop.rules.dormant_after_days
     with warehouse.transaction() as session:
         session.target(weeks)
-        silences = session.read(
-            read_sql(PACKAGE, "silences"), {"frequency_high": shop.rules.frequency_high}
-        )
+        silences = session.read(read_sql(PACKAGE, "silences"), {"frequency_high": shop.rules.frequency_high})
         curve = draw_curve(silences, weeks, lengths(dormant))
         advice = [
             {"week": week} | advise(points, dormant, float(shop.review.dormant_share))

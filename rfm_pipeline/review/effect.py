@@ -27,7 +27,6 @@ from rfm_pipeline.review.statistics import (
     wilson,
 )
 from rfm_pipeline.shop import Shop
-from rfm_pipeline.warehouse.columns import MONEY
 from rfm_pipeline.warehouse.duckdb import Warehouse
 
 RATIO_LIMIT = 0.001
@@ -127,7 +126,9 @@ def _compare(cells: pl.DataFrame, shop: Shop, made: dict[Any, dict[str, Any]]) -
     all_campaigns = cells["campaign_week"].unique().sort().to_list()
     is_final = bool(all_campaigns) and bool(cells["is_final"].all())
     key = (
-        tuple(all_campaigns), is_final, cells["assigned"].sum(),
+        tuple(all_campaigns),
+        is_final,
+        cells["assigned"].sum(),
         *(
             (arm.assigned, arm.reached, arm.returned, arm.net_sales, arm.amounts.tobytes())
             for arm in (recall, holdout)
@@ -148,7 +149,9 @@ def _arm(cells: pl.DataFrame) -> Arm:
     counts = {name: int(cells[name].sum()) for name in _COUNTS}
     amounts = cells["amounts"].explode().drop_nulls().cast(pl.Float64).to_numpy()
     net_sales = cells["net_sales"].sum() if cells.height else 0
-    return Arm(**counts, net_sales=net_sales, squares=float(cells["net_sales_squares"].sum()), amounts=amounts)
+    return Arm(
+        **counts, net_sales=net_sales, squares=float(cells["net_sales_squares"].sum()), amounts=amounts
+    )
 
 
 def compare_arms(recall: Arm, holdout: Arm, shop: Shop, *, is_final: bool, seed: int) -> dict[str, Any]:
@@ -190,7 +193,9 @@ def compare_arms(recall: Arm, holdout: Arm, shop: Shop, *, is_final: bool, seed:
     found |= _columns("rate_lift", lift) | _columns("sales_lift", sales)
     found |= _columns("incremental_customers", lift and lift.times(recall.assigned))
     found |= _columns("incremental_sales", sales and sales.times(recall.assigned))
-    verdict, reason = judge(lift, found.get("smallest_effect"), float(shop.review.harm_margin), is_final=is_final)
+    verdict, reason = judge(
+        lift, found.get("smallest_effect"), float(shop.review.harm_margin), is_final=is_final
+    )
     return found | {"verdict": verdict, "reason": reason}
 
 
@@ -228,5 +233,3 @@ def judge(
         return "does_no_harm", f"{span}: harm of {harm_margin:.2%} (review.harm_margin) is ruled out"
     shown = "no difference at all" if smallest is None else f"only a difference from {smallest:.2%}"
     return "too_small", f"{span}; arms of this size show {shown} with a power of 80 %"
-
-

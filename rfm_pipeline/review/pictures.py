@@ -20,7 +20,11 @@ _BAND_COLORS: Final = {"1": _GOLD, "2": _BLUE, "3+": _GREEN, "low_f": _GREY}
 _CLASS_COLORS: Final = {"A": _GOLD, "B": _BLUE, "C": _GREY}
 _CLASS_NAMES: Final = {"A": "A类 爆款客", "B": "B类 特惠客", "C": "C类 待唤醒"}
 _VERDICT_COLORS: Final = {
-    "works": _GREEN, "does_harm": _RED, "does_no_harm": _BLUE, "too_small": _GREY, "too_early": _GREY
+    "works": _GREEN,
+    "does_harm": _RED,
+    "does_no_harm": _BLUE,
+    "too_small": _GREY,
+    "too_early": _GREY,
 }
 _PERCENT = ".1~%"
 
@@ -43,7 +47,10 @@ def sleeping_svg(
     if cells.is_empty() or totals["value"] is None:
         return _words(title, totals["reason"], theme)
     known = cells.drop_nulls("value").sort("recency_from")
-    spans = [_span(low, high) for low, high in known.select("recency_from", "recency_to").unique(maintain_order=True).iter_rows()]
+    spans = [
+        _span(low, high)
+        for low, high in known.select("recency_from", "recency_to").unique(maintain_order=True).iter_rows()
+    ]
     data = [
         {
             "band": _span(row["recency_from"], row["recency_to"]),
@@ -136,9 +143,7 @@ def dormancy_svg(
         .title(f"此后 {VALUE_DAYS} 天内仍会回来的比例")
     )
     color = _legend("label", names, _BAND_COLORS, "到沉默开始时")
-    ribbons = (
-        alt.Chart(data).mark_area(opacity=0.2).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=color)
-    )
+    ribbons = alt.Chart(data).mark_area(opacity=0.2).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=color)
     lines = alt.Chart(data).mark_line(strokeWidth=2.5).encode(x=x, y=y, color=color)
     rules = [_threshold(dormant_after_days, f"现行门槛 {dormant_after_days} 天", theme.ink, x, top=8)]
     if recommended_days is not None:
@@ -147,9 +152,7 @@ def dormancy_svg(
     return _drawn(alt.layer(ribbons, lines, *(layer for pair in rules for layer in pair)), title, "", theme)
 
 
-def backtest_svg(
-    summary: pl.DataFrame, *, currency: str, title: str, theme: Theme = LIGHT
-) -> str:
+def backtest_svg(summary: pl.DataFrame, *, currency: str, title: str, theme: Theme = LIGHT) -> str:
     """What was predicted at past weeks, with its interval, and what came.
 
     Args:
@@ -166,7 +169,11 @@ def backtest_svg(
     colors = {"predicted": _GREY, "actual": _GOLD}
     weeks = [f"{week:%Y-%m-%d}" for week in tested["predicted_week"]]
     spans = [
-        {"week": f"{row['predicted_week']:%Y-%m-%d}", "low": row["predicted_value_low"], "high": row["predicted_value_high"]}
+        {
+            "week": f"{row['predicted_week']:%Y-%m-%d}",
+            "low": row["predicted_value_low"],
+            "high": row["predicted_value_high"],
+        }
         for row in tested.iter_rows(named=True)
     ]
     points = [
@@ -175,7 +182,11 @@ def backtest_svg(
         for kind, name in names.items()
     ]
     x = alt.X("week:O").sort(weeks).axis(labelAngle=-45, grid=False).title("预测的那一周")
-    y = alt.Y("value:Q").axis(format="~s", grid=True, tickCount=5).title(f"其后 {VALUE_DAYS} 天净销售额（{currency}）")
+    y = (
+        alt.Y("value:Q")
+        .axis(format="~s", grid=True, tickCount=5)
+        .title(f"其后 {VALUE_DAYS} 天净销售额（{currency}）")
+    )
     ranges = (
         alt.Chart(alt.Data(values=spans))
         .mark_rule(strokeWidth=5, color=_GREY, opacity=0.4)
@@ -217,10 +228,17 @@ def calibration_svg(backtest: pl.DataFrame, *, title: str, theme: Theme = LIGHT)
     ]
     top = max(max(spot["predicted"], spot["actual"]) for spot in spots) * 1.1 or 1.0
     scale = {"domain": [0, top], "nice": False}
-    x = alt.X("predicted:Q").scale(**scale).axis(format=_PERCENT, grid=True, tickCount=5).title("预测的回流概率")
+    x = (
+        alt.X("predicted:Q")
+        .scale(**scale)
+        .axis(format=_PERCENT, grid=True, tickCount=5)
+        .title("预测的回流概率")
+    )
     y = alt.Y("actual:Q").scale(**scale).axis(format=_PERCENT, grid=True, tickCount=5).title("实际回流比例")
     ends = alt.Data(values=[{"predicted": 0, "actual": 0}, {"predicted": top, "actual": top}])
-    diagonal = alt.Chart(ends).mark_line(strokeDash=[5, 4], strokeWidth=1.5, color=theme.faint).encode(x=x, y=y)
+    diagonal = (
+        alt.Chart(ends).mark_line(strokeDash=[5, 4], strokeWidth=1.5, color=theme.faint).encode(x=x, y=y)
+    )
     bubbles = (
         alt.Chart(alt.Data(values=spots))
         .mark_circle(opacity=0.8)
@@ -232,7 +250,12 @@ def calibration_svg(backtest: pl.DataFrame, *, title: str, theme: Theme = LIGHT)
         )
     )
     return _drawn(
-        alt.layer(diagonal, bubbles), title, "一个圆是一类客户的一段沉默时长，越近虚线越准", theme, width=360, height=360
+        alt.layer(diagonal, bubbles),
+        title,
+        "一个圆是一类客户的一段沉默时长，越近虚线越准",
+        theme,
+        width=360,
+        height=360,
     )
 
 
@@ -248,7 +271,9 @@ def effect_svg(effects: pl.DataFrame, *, title: str, campaigns: int = 12, theme:
     known = effects.filter(pl.col("churn_class") == ALL_CLASSES).drop_nulls("rate_lift")
     if known.is_empty():
         return _words(title, "还没有可以比较的召回与对照", theme)
-    single = known.filter(pl.col("scope") == "campaign").sort("campaign_week", descending=True).head(campaigns)
+    single = (
+        known.filter(pl.col("scope") == "campaign").sort("campaign_week", descending=True).head(campaigns)
+    )
     rows = [
         {
             "name": "历期合计" if row["scope"] == "pooled" else f"{row['campaign_week']:%Y-%m-%d}",
@@ -351,7 +376,10 @@ def _drawn(
             tickColor=theme.faint,
         )
         .configure_legend(
-            labelFontSize=12, titleFontSize=12, titleColor=theme.faint, labelColor=theme.ink,
+            labelFontSize=12,
+            titleFontSize=12,
+            titleColor=theme.faint,
+            labelColor=theme.ink,
             titleFontWeight="normal",
         )
     )

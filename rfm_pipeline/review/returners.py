@@ -83,7 +83,9 @@ def _value_of(cells: pl.DataFrame, curve: Curve) -> dict[str, Any]:
     if open_cells.is_empty():
         exact = dict.fromkeys(("value_90d", "value_90d_low", "value_90d_high"), float(so_far))
         return found | exact | {"status": "measured" if returned else "nobody"}
-    learnt = [(count, curve[day]) for day, count in open_cells.select("elapsed_days", "customers").iter_rows()]
+    learnt = [
+        (count, curve[day]) for day, count in open_cells.select("elapsed_days", "customers").iter_rows()
+    ]
     found["learnt_from"] = learnt[0][1].n
     if found["learnt_from"] < ENOUGH_RETURNS:
         return found | {"status": "too_short"}

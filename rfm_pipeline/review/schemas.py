@@ -68,7 +68,9 @@ ADVICE_STATUSES = {
 }
 
 _TOLD_AT = {"week": column(pl.Date, "the Monday of the week at which it is told")}
-_CLASS = {"churn_class": column(pl.String, "A bestseller, B clearance or cheap only, C neither", one_of("ABC"))}
+_CLASS = {
+    "churn_class": column(pl.String, "A bestseller, B clearance or cheap only, C neither", one_of("ABC"))
+}
 _CLASS_OR_ALL = {
     "churn_class": column(pl.String, "A, B or C; all for all three together", one_of([*"ABC", ALL_CLASSES]))
 }
@@ -116,7 +118,9 @@ RECALL_OUTCOMES = Table(
             "net_sales_squares": column(
                 pl.Float64, "net sales of each customer squared, added up: what a variance needs", at_least(0)
             ),
-            "is_final": column(pl.Boolean, "whether the window has closed; from then on the row stays as it is"),
+            "is_final": column(
+                pl.Boolean, "whether the window has closed; from then on the row stays as it is"
+            ),
         },
         strict=True,
     ),
@@ -131,7 +135,9 @@ RECALL_EFFECT = Table(
             "scope": column(
                 pl.String, "one campaign, or all campaigns with a closed window pooled", one_of(list(SCOPES))
             ),
-            "campaign_week": column(pl.Date, "the week whose list it is about; null if pooled", nullable=True),
+            "campaign_week": column(
+                pl.Date, "the week whose list it is about; null if pooled", nullable=True
+            ),
             **_CLASS_OR_ALL,
             "campaigns": column(pl.Int64, "campaigns in it", at_least(0)),
             "recall_assigned": column(pl.Int64, "customers drawn to be contacted", at_least(0)),
@@ -158,7 +164,9 @@ RECALL_EFFECT = Table(
             ),
             "sales_lift_boot_high": column(pl.Float64, "to", nullable=True),
             **_figure(
-                "incremental_customers", "rate lift × recall assigned: back because of it", interval="Newcombe"
+                "incremental_customers",
+                "rate lift × recall assigned: back because of it",
+                interval="Newcombe",
             ),
             **_figure(
                 "incremental_sales", "sales lift × recall assigned: sold because of it", interval="Welch"
@@ -171,7 +179,10 @@ RECALL_EFFECT = Table(
             "reason": column(pl.String, "why, in a sentence"),
         },
         checks=[
-            rows("only a pooled row has no campaign week", lambda: _pooled() == pl.col("campaign_week").is_null())
+            rows(
+                "only a pooled row has no campaign week",
+                lambda: _pooled() == pl.col("campaign_week").is_null(),
+            )
         ],
         strict=True,
     ),
@@ -194,19 +205,25 @@ RETURNER_VALUE = Table(
             "measured_customers": column(
                 pl.Int64, f"of them, those whose {VALUE_DAYS} days have passed", at_least(0)
             ),
-            "net_sales_so_far": column(MONEY, f"their money from the day they came back, {VALUE_DAYS} days at most"),
+            "net_sales_so_far": column(
+                MONEY, f"their money from the day they came back, {VALUE_DAYS} days at most"
+            ),
             "value_90d": column(
                 pl.Float64,
                 f"net sales in the {VALUE_DAYS} days from the order they came back with: measured where those "
                 "days have passed, else so far and what is expected of the rest",
                 nullable=True,
             ),
-            "value_90d_low": column(pl.Float64, "its 95 % interval from; the figure itself if measured", nullable=True),
+            "value_90d_low": column(
+                pl.Float64, "its 95 % interval from; the figure itself if measured", nullable=True
+            ),
             "value_90d_high": column(pl.Float64, "to", nullable=True),
             "learnt_from": column(
                 pl.Int64, "earlier returns after a silence whose days have passed", at_least(0)
             ),
-            "status": column(pl.String, "measured, predicted, or why neither", one_of(list(RETURNER_STATUSES))),
+            "status": column(
+                pl.String, "measured, predicted, or why neither", one_of(list(RETURNER_STATUSES))
+            ),
         },
         strict=True,
     ),
@@ -227,17 +244,19 @@ SLEEPING_VALUE = Table(
             **_BAND,
             "customers": column(pl.Int64, "silent churners", at_least(1)),
             "monetary": column(MONEY, "what they have spent so far"),
-            **_figure(
-                "return_probability", f"of a return within {VALUE_DAYS} days", interval="see value.py"
-            ),
+            **_figure("return_probability", f"of a return within {VALUE_DAYS} days", interval="see value.py"),
             "probability_from": column(pl.String, "where it was learnt", one_of(list(LEARNT_FROM))),
-            "learnt_customers": column(pl.Int64, "silent churners of past weeks it was learnt from", at_least(0)),
+            "learnt_customers": column(
+                pl.Int64, "silent churners of past weeks it was learnt from", at_least(0)
+            ),
             "learnt_returned": column(pl.Int64, "of them back in time", at_least(0)),
             **_figure("sales_after_return", f"net sales of a returner in those {VALUE_DAYS} days"),
             "sales_from": column(pl.String, "where it was learnt", one_of(list(LEARNT_FROM))),
             **_figure("expected_returns", "customers × probability"),
             **_figure(
-                "value", "customers × probability × sales: what they will bring unprompted", interval="see value.py"
+                "value",
+                "customers × probability × sales: what they will bring unprompted",
+                interval="see value.py",
             ),
             "campaign_assigned": column(
                 pl.Int64, "recall customers of the class in closed campaigns", at_least(0)
@@ -267,14 +286,18 @@ SLEEPING_TOTALS = Table(
             "first_window": column(pl.Date, "the earliest of them", nullable=True),
             "last_window": column(pl.Date, "the latest of them", nullable=True),
             **_figure("season_spread", "relative spread of those weeks around their mean, chance taken out"),
-            **_figure("campaign_value", "as if all were recalled, at the measured response", interval="normal"),
+            **_figure(
+                "campaign_value", "as if all were recalled, at the measured response", interval="normal"
+            ),
             "campaign_customers": column(
                 pl.Int64, "silent churners in classes with a measured response", at_least(0)
             ),
             **_figure("second_opinion_returns", "who will be back, by BG/NBD"),
             **_figure("second_opinion_value", "what they will bring, by BG/NBD and Gamma-Gamma"),
             "second_opinion_note": column(pl.String, "the model's parameters, or why there is no figure"),
-            "status": column(pl.String, "what the interval holds, or why there is none", one_of(list(VALUE_STATUSES))),
+            "status": column(
+                pl.String, "what the interval holds, or why there is none", one_of(list(VALUE_STATUSES))
+            ),
             "reason": column(pl.String, "the same in a sentence"),
         },
         strict=True,
@@ -331,14 +354,19 @@ DORMANCY_CURVE = Table(
         {
             **_TOLD_AT,
             "order_band": column(
-                pl.String, "paid orders when the silence began: 1, 2, 3+; low_f: all below high F",
+                pl.String,
+                "paid orders when the silence began: 1, 2, 3+; low_f: all below high F",
                 one_of(list(ORDER_BANDS)),
             ),
             "silent_days": column(pl.Int64, "length of the silence", at_least(1)),
             "silences": column(
-                pl.Int64, f"silences that lasted so long, at least {VALUE_DAYS} days before as_of", at_least(0)
+                pl.Int64,
+                f"silences that lasted so long, at least {VALUE_DAYS} days before as_of",
+                at_least(0),
             ),
-            "came_back": column(pl.Int64, f"of them, ended by an order within {VALUE_DAYS} days more", at_least(0)),
+            "came_back": column(
+                pl.Int64, f"of them, ended by an order within {VALUE_DAYS} days more", at_least(0)
+            ),
             **_share("share_back", "came_back / silences", nullable=True),
             **_share_interval("share_back", nullable=True),
             "status": column(pl.String, "known, or why not", one_of(list(CURVE_STATUSES))),
@@ -357,7 +385,9 @@ DORMANCY_ADVICE = Table(
             **_share("share_back_at_threshold", "who still comes back from there, low F", nullable=True),
             "recommended_days": column(pl.Int64, "the length of silence to be recommended", nullable=True),
             **_share("share_back_at_recommended", "who still comes back from there, low F", nullable=True),
-            **_share("share_back_at_start", "who comes back from the shortest silence of the curve", nullable=True),
+            **_share(
+                "share_back_at_start", "who comes back from the shortest silence of the curve", nullable=True
+            ),
             "status": column(pl.String, "recommended, or why not", one_of(list(ADVICE_STATUSES))),
             "reason": column(pl.String, "the same in a sentence"),
         },

@@ -1,5 +1,5 @@
--- silent_windows: one row is a class and recency band at a past week, with what its silent churners did in the
--- days that followed. Only weeks whose days have passed are asked for (window_weeks), so the answer is known
+-- silent_windows: one row is a class, recency band and fortnight of recency at a past week, with what its silent
+-- churners did in the days that followed. Only weeks whose days have passed are asked for (window_weeks), so the answer is known
 -- and the same at every later week: refunds count if they came within the same days.
 with
 
@@ -12,6 +12,8 @@ silent as (
         s.customer_id,
         s.churn_class,
         b.recency_from,
+        s.recency_days,
+        s.recency_days // 14 as fortnight,
     from silent_churners s
     join window_weeks w on w.week = s.week
     join recency_bands b on s.recency_days >= b.lowest and s.recency_days < b.below
@@ -72,12 +74,13 @@ returners as (
         p.week,
         p.churn_class,
         p.recency_from,
+        p.fortnight,
         p.customer_id,
         sum(p.amount) - coalesce(sum(t.amount), 0) as net_sales,
     from placed p
     left join taken_back t
         on t.week = p.week and t.customer_id = p.customer_id and t.order_id = p.order_id
-    group by p.week, p.churn_class, p.recency_from, p.customer_id
+    group by p.week, p.churn_class, p.recency_from, p.fortnight, p.customer_id
 
 ),
 
@@ -87,19 +90,26 @@ came_back as (
         week,
         churn_class,
         recency_from,
+        fortnight,
         count(*) as returned,
         sum(net_sales) as net_sales,
         sum(cast(net_sales as double) * cast(net_sales as double)) as net_sales_squares,
     from returners
-    group by week, churn_class, recency_from
+    group by week, churn_class, recency_from, fortnight
 
 ),
 
 counted as (
 
-    select week, churn_class, recency_from, count(*) as customers
+    select
+        week,
+        churn_class,
+        recency_from,
+        fortnight,
+        count(*) as customers,
+        sum(ln(recency_days)) as log_days,
     from silent
-    group by week, churn_class, recency_from
+    group by week, churn_class, recency_from, fortnight
 
 )
 
@@ -107,10 +117,15 @@ select
     n.week,
     n.churn_class,
     n.recency_from,
+    n.fortnight,
     n.customers,
+    n.log_days,
     coalesce(c.returned, 0) as returned,
     coalesce(c.net_sales, 0) as net_sales,
     coalesce(c.net_sales_squares, 0) as net_sales_squares,
 from counted n
 left join came_back c
-    on c.week = n.week and c.churn_class = n.churn_class and c.recency_from = n.recency_from
+    on c.week = n.week
+    and c.churn_class = n.churn_class
+    and c.recency_from = n.recency_from
+    and c.fortnight = n.fortnight

@@ -19,9 +19,9 @@ from rfm_pipeline.review.schemas import RECALL_OUTCOMES, SLEEPING_TOTALS, SLEEPI
 from rfm_pipeline.review.statistics import Interval, Sums, Z
 from rfm_pipeline.review.value import (
     ANSWER_WEEKS,
-    Cell,
     Forecast,
     Outcome,
+    Window,
     answered_weeks,
     forecast,
     read_windows,
@@ -36,7 +36,8 @@ from rfm_pipeline.weeks import WEEK
 SPENDING_SAMPLE = 20_000
 
 _SILENT = """
-select s.week, s.churn_class, b.recency_from, b.recency_to, count(*) as customers, sum(s.monetary) as monetary
+select s.week, s.churn_class, b.recency_from, b.recency_to, count(*) as customers, sum(s.monetary) as monetary,
+    sum(ln(s.recency_days)) as log_days
 from silent_churners s
 join recency_bands b on s.recency_days >= b.lowest and s.recency_days < b.below
 where s.week in (select week from target_weeks)
@@ -56,7 +57,7 @@ Campaigns = Mapping[str, tuple[Sums, int]]
 """By class: what recalled customers spent in closed campaigns, and how many of them came back."""
 
 
-def read_answers(session: Session, shop: Shop, weeks: Sequence[date]) -> dict[date, dict[Cell, Outcome]]:
+def read_answers(session: Session, shop: Shop, weeks: Sequence[date]) -> dict[date, Window]:
     """What the silent of past weeks did; weeks without a snapshot are left out.
 
     Args:
@@ -103,12 +104,17 @@ def write_sleeping_value(warehouse: Warehouse, shop: Shop, weeks: Sequence[date]
                 )
                 for row in campaigns_of.get(week, [])
             }
-            counts = {(row["churn_class"], row["recency_from"]): row["customers"] for row in silent}
+            counts = {
+                (row["churn_class"], row["recency_from"]): Outcome(row["customers"], row.pop("log_days"))
+                for row in silent
+            }
             learnt = {past: answers[past] for past in answered_weeks(week) if past in answers}
             found = forecast(counts, learnt)
             cells += [row | _cell(row, found, campaigns) for row in silent]
             totals.append({"week": week} | _total(silent, found, campaigns, first) | second[week])
-        with session.frames(cell_rows=table_frame(SLEEPING_VALUE, cells), total_rows=table_frame(SLEEPING_TOTALS, totals)):
+        with session.frames(
+            cell_rows=table_frame(SLEEPING_VALUE, cells), total_rows=table_frame(SLEEPING_TOTALS, totals)
+        ):
             session.replace_weeks(SLEEPING_TOTALS, weeks, "select * from total_rows")
             return session.replace_weeks(SLEEPING_VALUE, weeks, "select * from cell_rows")
 

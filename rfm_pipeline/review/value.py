@@ -2,7 +2,9 @@
 
 A past week whose days have passed (a *window*) tells how many of its silent churners came back within
 ``VALUE_DAYS`` and what they brought. Windows are taken every four weeks over a year, so that each season counts
-once. A cell (class, recency band) with too few customers borrows from wider groups, and says so.
+once. A cell (class, recency band) with too few customers borrows from wider groups, and says so. Whoever is borrowed
+from may have been silent for longer or shorter: the chance to return is moved along the slope that past windows show
+over the length of silence (a power of the days, fitted as a Poisson regression).
 
 The interval holds three things: that the past was a sample, that the future will be one, and how far windows have
 differed from each other beyond chance (the season). Windows overlap, so that an order counts in several of them:
@@ -17,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
+import numpy as np
 import polars as pl
 from scipy import stats
 
@@ -54,7 +57,7 @@ def recency_bands(dormant_after_days: int) -> pl.DataFrame:
             "lowest": [0, *starts[1:]],
             "below": [*starts[1:], 1_000_000],
         },
-        schema={name: pl.Int64 for name in ("recency_from", "recency_to", "lowest", "below")},
+        schema=dict.fromkeys(("recency_from", "recency_to", "lowest", "below"), pl.Int64),
     )
 
 
@@ -66,38 +69,128 @@ def answered_weeks(week: date) -> list[date]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What some silent churners did: how many they were, who came back, net sales and their squares."""
+    """What some silent churners did.
+
+    Attributes:
+        customers: How many they were.
+        log_days: The logarithms of the days they had been silent, added up.
+        returned: How many came back.
+        net_sales: What those brought.
+        squares: The same of each, squared, added up.
+    """
 
     customers: float = 0
+    log_days: float = 0
     returned: float = 0
     net_sales: float = 0
     squares: float = 0
 
+    @property
+    def mean_log_days(self) -> float:
+        """Of the logarithm of the days they had been silent."""
+        return self.log_days / self.customers
+
     def __add__(self, other: "Outcome") -> "Outcome":
         return Outcome(
             self.customers + other.customers,
+            self.log_days + other.log_days,
             self.returned + other.returned,
             self.net_sales + other.net_sales,
             self.squares + other.squares,
         )
 
 
-Window = Mapping[Cell, Outcome]
+@dataclass(frozen=True)
+class Window:
+    """A past week: its silent churners by cell, and all classes by fortnight of silence."""
+
+    cells: dict[Cell, Outcome]
+    fortnights: dict[int, Outcome]
+
+    @property
+    def total(self) -> Outcome:
+        return sum(self.cells.values(), Outcome())
 
 
-def read_windows(frame: pl.DataFrame) -> dict[date, dict[Cell, Outcome]]:
-    """Rows of ``silent_windows.sql`` by week and cell."""
-    found: dict[date, dict[Cell, Outcome]] = defaultdict(dict)
+def read_windows(frame: pl.DataFrame) -> dict[date, Window]:
+    """Rows of ``silent_windows.sql`` by week; weeks without a silent churner are left out."""
+    found: dict[date, Window] = {}
     for row in frame.iter_rows(named=True):
-        found[row["week"]][row["churn_class"], row["recency_from"]] = Outcome(
-            row["customers"], row["returned"], float(row["net_sales"]), row["net_sales_squares"]
+        window = found.setdefault(row["week"], Window(defaultdict(Outcome), defaultdict(Outcome)))
+        outcome = Outcome(
+            row["customers"],
+            row["log_days"],
+            row["returned"],
+            float(row["net_sales"]),
+            row["net_sales_squares"],
         )
-    return dict(found)
+        window.cells[row["churn_class"], row["recency_from"]] += outcome
+        window.fortnights[row["fortnight"]] += outcome
+    return found
+
+
+@dataclass(frozen=True)
+class Slope:
+    """By which power of the days of silence the chance to return changes; never upwards."""
+
+    power: float = 0.0
+    variance: float = 0.0
+
+
+def fit_slope(groups: Iterable[Outcome], overlap: float) -> Slope:
+    """The slope of returns over the logarithm of the days, as a Poisson regression with a log link.
+
+    Args:
+        groups: Silent churners who had been silent for about the same time.
+        overlap: In how many windows a return is counted on average: the variance is that much larger.
+
+    Returns:
+        A slope of 0 if the groups say nothing of it.
+
+    Source: P. McCullagh, J. A. Nelder (1989), "Generalized Linear Models", chapter 6; by Newton's method.
+    """
+    known = [group for group in groups if group.customers > 0]
+    returned = np.array([group.returned for group in known])
+    if len(known) < 2 or returned.sum() < ENOUGH_RETURNERS * overlap:
+        return Slope()
+    customers = np.array([group.customers for group in known])
+    days = np.array([group.mean_log_days for group in known])
+    days = days - np.average(days, weights=customers)
+    level, power = math.log(returned.sum() / customers.sum()), 0.0
+    for _ in range(50):
+        expected = customers * np.exp(level + power * days)
+        score = np.array([np.sum(returned - expected), np.sum((returned - expected) * days)])
+        information = np.array(
+            [
+                [np.sum(expected), np.sum(expected * days)],
+                [np.sum(expected * days), np.sum(expected * days**2)],
+            ]
+        )
+        if np.linalg.det(information) <= 1e-12 * information[0, 0] ** 2:
+            return Slope()
+        step = np.linalg.solve(information, score)
+        level, power = level + float(step[0]), power + float(step[1])
+        if np.abs(step).max() < 1e-10:
+            break
+    if power >= 0 or not math.isfinite(power):
+        return Slope()
+    return Slope(power, float(np.linalg.inv(information)[1, 1]) * overlap)
 
 
 @dataclass(frozen=True)
 class Learnt:
-    """An estimate with its variance, where it comes from, and how much it was learnt from."""
+    """An estimate, where it comes from, and how much it was learnt from.
+
+    Attributes:
+        source: One of ``LEARNT_FROM``.
+        key: The group; cells with the same key err together.
+        outcome: What the group did.
+        estimate: The chance of a return, or net sales of a returner.
+        variance: Of the estimate.
+        low: Its 95 % interval from.
+        high: To.
+        moved: How far it was moved along the slope, in logarithms of days.
+    """
 
     source: str
     key: Cell | str
@@ -106,6 +199,7 @@ class Learnt:
     variance: float
     low: float
     high: float
+    moved: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -147,6 +241,7 @@ class Forecast:
     Attributes:
         cells: By class and band.
         windows: The past weeks it is learnt from, newest first.
+        slope: How the chance to return changes with the days of silence.
         season: The relative spread of the windows beyond chance; None if they are too few to tell.
         returns: Who will be back, with the interval of all cells together; None without history.
         value: What they will bring, likewise.
@@ -154,13 +249,14 @@ class Forecast:
 
     cells: dict[Cell, CellForecast]
     windows: list[date] = field(default_factory=list)
+    slope: Slope = Slope()
     season: float | None = None
     returns: float | None = None
     value: Interval | None = None
 
     def cell_interval(self, cell: Cell) -> Interval | None:
         """The interval of one cell's value."""
-        return _interval({cell: self.cells[cell]}, self.season, len(self.windows))
+        return _interval({cell: self.cells[cell]}, self.slope, self.season, len(self.windows))
 
 
 class Teacher:
@@ -171,11 +267,15 @@ class Teacher:
         self._cells: dict[Cell, Outcome] = defaultdict(Outcome)
         self._bands: dict[int, Outcome] = defaultdict(Outcome)
         self._all = Outcome()
+        fortnights: dict[int, Outcome] = defaultdict(Outcome)
         for window in windows:
-            for (churn_class, band), outcome in window.items():
+            for (churn_class, band), outcome in window.cells.items():
                 self._cells[churn_class, band] += outcome
                 self._bands[band] += outcome
                 self._all += outcome
+            for fortnight, outcome in window.fortnights.items():
+                fortnights[fortnight] += outcome
+        self.slope = fit_slope(fortnights.values(), self.overlap)
 
     def _groups(self, cell: Cell) -> Iterable[tuple[str, Cell | str, Outcome]]:
         """From the narrowest to the widest: source, key, outcome."""
@@ -187,8 +287,8 @@ class Teacher:
             yield "nearest_band", f"band {near}", self._bands[near]
         yield "all", "all", self._all
 
-    def probability(self, cell: Cell) -> Learnt | None:
-        """The chance of a return."""
+    def probability(self, cell: Cell, mean_log_days: float) -> Learnt | None:
+        """The chance of a return of customers who have been silent for so long."""
         for source, key, outcome in self._groups(cell):
             n = outcome.customers / self.overlap
             if n >= (FEWEST_CUSTOMERS if source == "all" else ENOUGH_CUSTOMERS):
@@ -196,7 +296,11 @@ class Teacher:
                 # one more of each: nobody back yet does not mean that nobody ever will be
                 careful = (p * n + 1) / (n + 2)
                 ends = wilson(p * n, n)
-                return Learnt(source, key, outcome, p, careful * (1 - careful) / n, ends.low, ends.high)
+                moved = mean_log_days - outcome.mean_log_days
+                factor = math.exp(self.slope.power * moved)
+                p, low, high = (min(1.0, end * factor) for end in (p, ends.low, ends.high))
+                variance = careful * (1 - careful) / n * factor**2
+                return Learnt(source, key, outcome, p, variance, low, high, moved)
         return None
 
     def sales(self, cell: Cell) -> Learnt | None:
@@ -218,25 +322,30 @@ def _spread(outcome: Outcome) -> float:
     return Sums(int(outcome.returned), outcome.net_sales, outcome.squares).variance
 
 
-def forecast(silent: Mapping[Cell, int], windows: Mapping[date, Window]) -> Forecast:
+def forecast(silent: Mapping[Cell, Outcome], windows: Mapping[date, Window]) -> Forecast:
     """What silent churners will do, from what those of past windows did.
 
     Args:
-        silent: Customers by class and recency band.
+        silent: By class and recency band; only customers and their days are read.
         windows: The past windows whose answers are known.
     """
-    known = [window for window in windows.values() if window]
-    teacher = Teacher(known)
-    cells = {
-        cell: CellForecast(customers, teacher.probability(cell), teacher.sales(cell))
-        for cell, customers in silent.items()
-    }
-    if not known or any(cell.probability is None for cell in cells.values()):
-        return Forecast({cell: CellForecast(n, None, None) for cell, n in silent.items()})
-    weeks = sorted((week for week, window in windows.items() if window), reverse=True)
-    season = _season(teacher, {week: windows[week] for week in weeks})
+    teacher = Teacher(list(windows.values()))
+    cells = _expect(teacher, silent)
+    if not windows or any(cell.probability is None for cell in cells.values()):
+        return Forecast({cell: CellForecast(int(who.customers), None, None) for cell, who in silent.items()})
+    season = _season(teacher, windows)
     returns = sum(cell.expected_returns or 0.0 for cell in cells.values())
-    return Forecast(cells, weeks, season, returns, _interval(cells, season, len(weeks)))
+    value = _interval(cells, teacher.slope, season, len(windows))
+    return Forecast(cells, sorted(windows, reverse=True), teacher.slope, season, returns, value)
+
+
+def _expect(teacher: Teacher, silent: Mapping[Cell, Outcome]) -> dict[Cell, CellForecast]:
+    return {
+        cell: CellForecast(
+            int(who.customers), teacher.probability(cell, who.mean_log_days), teacher.sales(cell)
+        )
+        for cell, who in silent.items()
+    }
 
 
 def _season(teacher: Teacher, windows: Mapping[date, Window]) -> float | None:
@@ -248,13 +357,10 @@ def _season(teacher: Teacher, windows: Mapping[date, Window]) -> float | None:
         return None
     ratios, noise = [], []
     for window in windows.values():
-        cells = {
-            cell: CellForecast(int(outcome.customers), teacher.probability(cell), teacher.sales(cell))
-            for cell, outcome in window.items()
-        }
+        cells = _expect(teacher, window.cells)
         expected = sum(cell.value or 0.0 for cell in cells.values())
         if expected > 0:
-            ratios.append(sum(outcome.net_sales for outcome in window.values()) / expected)
+            ratios.append(window.total.net_sales / expected)
             noise.append(sum(cell.future_variance for cell in cells.values()) / expected**2)
     if len(ratios) < 2:
         return None
@@ -263,25 +369,30 @@ def _season(teacher: Teacher, windows: Mapping[date, Window]) -> float | None:
     return math.sqrt(max(0.0, variance - sum(noise) / len(noise)))
 
 
-def _interval(cells: Mapping[Cell, CellForecast], season: float | None, windows: int) -> Interval | None:
+def _interval(
+    cells: Mapping[Cell, CellForecast], slope: Slope, season: float | None, windows: int
+) -> Interval | None:
     """The interval of the cells' value together.
 
     Cells that borrow from the same group err together: their weights are added before they are squared.
     """
-    if any(cell.probability is None for cell in cells.values()):
-        return None
-    value = sum(cell.value or 0.0 for cell in cells.values())
+    value = 0.0
     by_probability: dict[Cell | str, tuple[float, float]] = {}
     by_sales: dict[Cell | str, tuple[float, float]] = {}
+    moved = 0.0
     for cell in cells.values():
         p, sales = cell.probability, cell.sales
-        assert p is not None
+        if p is None:
+            return None
+        value += cell.value or 0.0
+        moved += (cell.value or 0.0) * p.moved
         weight, _ = by_probability.get(p.key, (0.0, 0.0))
         by_probability[p.key] = weight + cell.customers * cell.mean_sales, p.variance
         if sales is not None:
             weight, _ = by_sales.get(sales.key, (0.0, 0.0))
             by_sales[sales.key] = weight + cell.customers * p.estimate, sales.variance
     learnt = sum(weight**2 * variance for weight, variance in (*by_probability.values(), *by_sales.values()))
+    learnt += moved**2 * slope.variance
     chance = Z * math.sqrt(learnt + sum(cell.future_variance for cell in cells.values()))
     swing = 0.0
     if season:
