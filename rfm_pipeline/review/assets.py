@@ -87,8 +87,8 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             shop,
             RECALL_OUTCOMES,
             STAGE,
-            "Per campaign week, class and arm: how many were reached, how many came back in the response window "
-            "and what they spent, growing week by week until the window closes, then fixed.",
+            "Per campaign week, class and arm: how many were reached, how many came back in the response "
+            "window and what they spent, growing week by week until the window closes, then fixed.",
             checks.RECALL_OUTCOMES_CHECKS,
             kinds=_LEDGER_KINDS,
             lineage=_OUTCOMES_LINEAGE,
@@ -109,9 +109,9 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             shop,
             RECALL_EFFECT,
             STAGE,
-            "Recall against hold-out, per campaign and pooled: difference in response rate (Newcombe) and in net "
-            "sales per customer (Welch, bootstrap beside it), what is due to the recall, and a verdict. By "
-            "assignment. As a picture: *effect* in the metadata.",
+            "Recall against hold-out, per campaign and pooled: difference in response rate (Newcombe) and in "
+            "net sales per customer (Welch, bootstrap beside it), what is due to the recall, and a verdict. "
+            "By assignment. As a picture: *effect* in the metadata, *Show Markdown*.",
             checks.RECALL_EFFECT_CHECKS,
             kinds=_LEDGER_KINDS | {"python"},
             lineage=_EFFECT_LINEAGE,
@@ -141,8 +141,8 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             shop,
             RETURNER_VALUE,
             STAGE,
-            f"What those who came back are worth over {VALUE_DAYS} days from their return: measured once those days "
-            "have passed, foreseen from earlier returns before.",
+            f"What those who came back are worth over {VALUE_DAYS} days from their return: measured once "
+            "those days have passed, foreseen from earlier returns before.",
             checks.RETURNER_VALUE_CHECKS,
             kinds=_LEDGER_KINDS | {"python"},
             lineage=_RETURNER_LINEAGE,
@@ -169,10 +169,10 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             shop,
             SLEEPING_VALUE,
             STAGE,
-            f"What the silent will bring over the next {VALUE_DAYS} days: chance to return × net sales then, learnt "
-            "from past weeks, by class and length of silence; beside it the figure under the campaigns' own "
-            "response. Totals with interval, and BG/NBD as a second opinion, in sleeping_totals. As a picture: "
-            "*sleeping* in the metadata.",
+            f"What the silent will bring over the next {VALUE_DAYS} days: chance to return × net sales then, "
+            "learnt from past weeks, by class and length of silence; beside it the figure under the "
+            "campaigns' own response. Totals with interval, and BG/NBD as a second opinion, in sleeping_totals. As a "
+            "picture: *sleeping* in the metadata, *Show Markdown*.",
             checks.SLEEPING_VALUE_CHECKS,
             kinds=_STATISTICS_KINDS,
             lineage=_SLEEPING_LINEAGE,
@@ -200,9 +200,9 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             shop,
             VALUE_BACKTEST,
             STAGE,
-            "The value predicted at past weeks, from what was known then, against what happened (backtest_summary "
-            "beside it: error, and how often the interval held). As pictures: *backtest* and *calibration* in the "
-            "metadata.",
+            "The value predicted at past weeks, from what was known then, against what happened "
+            "(backtest_summary beside it: error, and how often the interval held). As pictures: *backtest* "
+            "and *calibration* in the metadata, *Show Markdown*.",
             checks.VALUE_BACKTEST_CHECKS,
             kinds=_STATISTICS_KINDS,
             lineage=_BACKTEST_LINEAGE,
@@ -230,8 +230,9 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             shop,
             DORMANCY_CURVE,
             STAGE,
-            f"For every length of silence, the share who still came back within {VALUE_DAYS} days, by number of "
-            "orders; the recommended threshold in dormancy_advice. As a picture: *curve* in the metadata.",
+            f"For every length of silence, the share who still came back within {VALUE_DAYS} days, by number "
+            "of orders; the recommended threshold in dormancy_advice. As a picture: *curve* in the metadata, "
+            "*Show Markdown*.",
             checks.DORMANCY_CURVE_CHECKS,
             kinds=_STATISTICS_KINDS,
             lineage=_DORMANCY_LINEAGE,
@@ -257,7 +258,7 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
 
 
 def _past_weeks() -> dg.TimeWindowPartitionMapping:
-    """This week and those before it that are learnt from and tested on."""
+    """The week and those before it that are learnt from and tested on."""
     return dg.TimeWindowPartitionMapping(start_offset=-READ_BACK, end_offset=0)
 
 

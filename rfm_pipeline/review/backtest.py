@@ -1,6 +1,6 @@
-"""Writes ``value_backtest`` and ``backtest_summary``: what was predicted at past weeks, against what happened.
+"""Writes ``value_backtest`` and ``backtest_summary``: what was predicted at past weeks, against what came.
 
-Every past week is predicted again from what was known at that week, by the code that predicts the present one.
+Every past week is predicted again from what was known then, by the code that predicts the present one.
 Nothing here knows Dagster.
 """
 
@@ -107,7 +107,7 @@ def summarise(forecasts: Mapping[date, Forecast], answers: Answers, first: date)
         answers: What happened.
         first: The first week with a snapshot.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for week, found in forecasts.items():
         assert found.value is not None
         came = answers[week].total

@@ -1,13 +1,15 @@
 """A second opinion on what customers will buy: BG/NBD for how often, Gamma-Gamma for how much.
 
-Both are fitted by maximum likelihood over histories that may each stand for many customers. Sources: P. S. Fader,
-B. G. S. Hardie, K. L. Lee (2005), "Counting Your Customers the Easy Way: An Alternative to the Pareto/NBD Model",
-Marketing Science 24, 275-284; P. S. Fader, B. G. S. Hardie (2013), "The Gamma-Gamma Model of Monetary Value".
+Both are fitted by maximum likelihood over histories that may each stand for many customers. Sources: P. S.
+Fader, B. G. S. Hardie, K. L. Lee (2005), "Counting Your Customers the Easy Way: An Alternative to the
+Pareto/NBD Model", Marketing Science 24, 275-284; P. S. Fader, B. G. S. Hardie (2013), "The Gamma-Gamma Model
+of Monetary Value". (pymc-marketing fits the same models; it was left out: 580 MB to install, 5 s to import,
+and 16 s to find the maximum over 2,357 customers, which takes 0.1 s here.)
 
 Belongs here: the models. Which customers they are asked about is ``value``'s.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +19,9 @@ from scipy import optimize, special
 from rfm_pipeline.errors import RfmError
 
 Floats = NDArray[np.float64]
+
+_LOWEST, _HIGHEST = -9.0, 9.0
+_IMPOSSIBLE = 1e10
 
 
 class NoFitError(RfmError):
@@ -43,7 +48,7 @@ class BgNbd:
     b: float
 
     def log_likelihood(self, data: Histories) -> float:
-        """Of all customers' histories; equation (6) of the paper, with its logarithms arranged for large x."""
+        """Of all customers' histories; equation (6) of the paper, in logarithms."""
         r, alpha, a, b = self.r, self.alpha, self.a, self.b
         x, again = data.x, data.x > 0
         base = special.gammaln(r + x) - special.gammaln(r) + r * np.log(alpha)
@@ -112,19 +117,20 @@ def fit_bg_nbd(data: Histories) -> BgNbd:
 
     def loss(logs: Floats) -> float:
         value = -BgNbd(*map(float, np.exp(logs))).log_likelihood(data) / total
-        return value if np.isfinite(value) else 1e10
+        return value if np.isfinite(value) else _IMPOSSIBLE
 
     scale = float(np.average(data.t, weights=data.customers))
     start = np.log([0.5, max(scale / 4, 1e-3), 1.0, 2.5])
-    return BgNbd(*_search(loss, start))
+    # where nobody is seen to leave for good, a goes to 0 and b grows: that edge is an answer, too
+    return BgNbd(*_search(loss, start, may_be_at_edge=(False, False, True, True)))
 
 
 def fit_gamma_gamma(x: Floats, mean: Floats) -> GammaGamma:
     """The model under which the means are likeliest.
 
     Raises:
-        NoFitError: If there are fewer than 10 customers, the search finds no maximum, or a purchase would have no
-            finite mean.
+        NoFitError: If there are fewer than 10 customers, the search finds no maximum, or a purchase would
+            have no finite mean.
     """
     if len(x) < 10:
         raise NoFitError("fewer than 10 customers bought again")
@@ -133,19 +139,26 @@ def fit_gamma_gamma(x: Floats, mean: Floats) -> GammaGamma:
     def loss(logs: Floats) -> float:
         p, q, v = map(float, np.exp(logs))
         value = -GammaGamma(p, q, v * scale).log_likelihood(x, mean) / len(x)
-        return value if np.isfinite(value) else 1e10
+        return value if np.isfinite(value) else _IMPOSSIBLE
 
-    p, q, v = _search(loss, np.log([2.0, 3.0, 1.0]))
+    p, q, v = _search(loss, np.log([2.0, 3.0, 1.0]), may_be_at_edge=(False, False, False))
     if q <= 1.05:
         raise NoFitError("the amounts vary so much that their mean is not finite")
     return GammaGamma(p, q, v * scale)
 
 
-def _search(loss: Callable[[Floats], float], start: Floats) -> list[float]:
+def _search(loss: Callable[[Floats], float], start: Floats, *, may_be_at_edge: Sequence[bool]) -> list[float]:
     """The parameters with the smallest loss, searched on the logarithmic scale: they are all positive."""
-    found = optimize.minimize(loss, start, method="L-BFGS-B", bounds=[(-9.0, 14.0)] * len(start))
-    polished = optimize.minimize(loss, found.x, method="Nelder-Mead", options={"maxiter": 60 * len(start)})
-    at_edge = np.any(polished.x < -8.9) or np.any(polished.x > 13.9)
-    if not np.isfinite(polished.fun) or polished.fun >= 1e10 or at_edge:
+    bounds = [(_LOWEST, _HIGHEST)] * len(start)
+    found = optimize.minimize(loss, start, method="L-BFGS-B", bounds=bounds)
+    polished = optimize.minimize(
+        loss, found.x, method="Nelder-Mead", bounds=bounds, options={"maxiter": 60 * len(start)}
+    )
+    at_edge = (polished.x < _LOWEST + 0.1) | (polished.x > _HIGHEST - 0.1)
+    if (
+        not np.isfinite(polished.fun)
+        or polished.fun >= _IMPOSSIBLE
+        or np.any(at_edge & ~np.array(may_be_at_edge))
+    ):
         raise NoFitError("the likelihood has no maximum within reach")
     return [float(value) for value in np.exp(polished.x)]

@@ -41,7 +41,7 @@ RECALL_EFFECT_CHECKS = [
     TableCheck(
         table=RECALL_EFFECT.name,
         name="everybody_counts_once",
-        description="The campaigns' rows hold every assigned customer of recall_outcomes, compared or left out.",
+        description="The campaigns' rows hold every customer of recall_outcomes, compared or left out.",
         sql=f"""
             with effects as (
                 select week, campaign_week, sum(recall_assigned + holdout_assigned + left_out) as customers

@@ -1,8 +1,8 @@
 """When is silent silent: how many still come back after every length of silence, and what threshold follows.
 
 A silence begins with a day of orders and lasts until the next order. At a week, a length of so many days is
-answered by the silences that lasted so long and whose following ``VALUE_DAYS`` had passed by then. Nothing here
-knows Dagster.
+answered by the silences that lasted so long and whose following ``VALUE_DAYS`` had passed by then. Nothing
+here knows Dagster.
 """
 
 from collections.abc import Mapping, Sequence
@@ -126,10 +126,15 @@ class _Silences:
             return [(week, 0, 0) for week in weeks]
         lasted = self._days >= days
         ended = lasted & (self._days < days + VALUE_DAYS)
-        until = [np.cumsum(np.bincount(self._day[picked], self._count[picked])) for picked in (lasted, ended)]
-        return [(week, *(self._up_to(sums, days, week) for sums in until)) for week in weeks]  # type: ignore[misc]
+        sums = [self._running(picked) for picked in (lasted, ended)]
+        return [(week, self._up_to(sums[0], days, week), self._up_to(sums[1], days, week)) for week in weeks]
 
-    def _up_to(self, sums: NDArray[np.float64], days: int, week: date) -> int:
+    def _running(self, picked: NDArray[np.bool_]) -> Ints:
+        """The silences so far, by the day they began on."""
+        counts: Ints = np.cumsum(np.bincount(self._day[picked], self._count[picked])).astype(np.int64)
+        return counts
+
+    def _up_to(self, sums: Ints, days: int, week: date) -> int:
         """The silences that began early enough for their answer to be known at the week."""
         assert self._first is not None
         last = (as_of(week) - self._first).days - days - VALUE_DAYS
@@ -170,22 +175,24 @@ def advise(points: Sequence[Mapping[str, Any]], dormant: int, dormant_share: flo
     start = at[shortest]
     limit = dormant_share * start
     said["share_back_at_start"] = start
+    begins = (
+        f"of low-F customers {start:.1%} come back within {VALUE_DAYS} days after {shortest} days of silence"
+    )
     above = [days for days, share in at.items() if share > limit]
     quiet = [days for days in at if days > max(above, default=0)]
     # the shop's own threshold is a point of the curve, but only whole weeks are recommended
     whole = [days for days in quiet if days % 7 == 0]
     if not whole or start == 0:
         why = (
-            f"of low-F customers {start:.1%} come back within {VALUE_DAYS} days after {shortest} days of silence, "
-            f"and after {longest} days, as long as can be told, still {at[longest]:.1%}: "
-            f"more than {dormant_share:.0%} of it (review.dormant_share)"
+            f"{begins}, and after {longest} days, as long as can be told, still {at[longest]:.1%}: more than "
+            f"{dormant_share:.0%} of it (review.dormant_share)"
         )
         return said | {"status": "no_length_found", "reason": why}
     days = min(whole)
     here = f"; at the shop's {dormant} days {at[dormant]:.1%}" if dormant in at else ""
     why = (
-        f"of low-F customers {start:.1%} come back within {VALUE_DAYS} days after {shortest} days of silence; from "
-        f"{days} days on at most {dormant_share:.0%} of that (review.dormant_share), here {at[days]:.1%}{here}"
+        f"{begins}; from {days} days on at most {dormant_share:.0%} of that (review.dormant_share), here "
+        f"{at[days]:.1%}{here}"
     )
     return said | {
         "recommended_days": days,

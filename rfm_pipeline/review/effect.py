@@ -64,6 +64,7 @@ class Arm:
 
     @property
     def sums(self) -> Sums:
+        """Net sales of all its customers, those who brought nothing included."""
         return Sums(self.assigned, float(self.net_sales), self.squares)
 
 
@@ -91,7 +92,7 @@ def reckon_effects(outcomes: pl.DataFrame, answered: pl.DataFrame, shop: Shop) -
 
     Args:
         outcomes: Rows of ``recall_outcomes``.
-        answered: week, campaign_week, churn_class, arm, amounts: the net sales of each customer who brought any.
+        answered: week, campaign_week, churn_class, arm, amounts: net sales of each customer who brought any.
         shop: The settings.
     """
     known = outcomes.join(answered, on=["week", "campaign_week", "churn_class", "arm"], how="left")

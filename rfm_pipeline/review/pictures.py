@@ -89,10 +89,8 @@ def sleeping_svg(
         .mark_text(align="left", dx=6, fontSize=12, color=theme.ink)
         .encode(x="value:Q", y=y, text="text:N")
     )
-    subtitle = (
-        f"预计 {totals['expected_returns']:,.0f} 位自行回来，带来 {money_text(totals['value'], currency)}"
-        f"（95% 区间 {money_text(totals['value_low'], currency)} 至 {money_text(totals['value_high'], currency)}）"
-    )
+    value, low, high = (money_text(totals[name], currency) for name in ("value", "value_low", "value_high"))
+    subtitle = f"预计 {totals['expected_returns']:,.0f} 位自行回来，带来 {value}（95% 区间 {low} 至 {high}）"
     return _drawn(alt.layer(bars, words), title, subtitle, theme, height=44 * len(spans))
 
 
@@ -129,16 +127,16 @@ def dormancy_svg(
             for row in known.iter_rows(named=True)
         ]
     )
-    longest = max(known["silent_days"].max(), dormant_after_days)  # type: ignore[type-var]
+    longest = 7 + max(*known["silent_days"].to_list(), dormant_after_days)
     x = (
         alt.X("days:Q")
-        .scale(domain=[0, longest + 7], nice=False)
+        .scale(domain=[0, longest], nice=False)
         .axis(values=list(range(0, 400, 30)), grid=False)
         .title("已沉默天数 →")
     )
     y = (
         alt.Y("share:Q")
-        .scale(domain=[0, float(known["share_back_high"].max() or 1)])  # type: ignore[arg-type]
+        .scale(domain=[0, max(known["share_back_high"].to_list())])
         .axis(format=_PERCENT, grid=True, tickCount=6)
         .title(f"此后 {VALUE_DAYS} 天内仍会回来的比例")
     )
@@ -203,7 +201,7 @@ def backtest_svg(summary: pl.DataFrame, *, currency: str, title: str, theme: The
 
 
 def calibration_svg(backtest: pl.DataFrame, *, title: str, theme: Theme = LIGHT) -> str:
-    """Of those predicted to return with a chance, the share who did: on the diagonal if the chances are right.
+    """The share who returned against the predicted chance: on the diagonal if the chances are right.
 
     Args:
         backtest: Rows of ``value_backtest`` of one week.
@@ -227,14 +225,14 @@ def calibration_svg(backtest: pl.DataFrame, *, title: str, theme: Theme = LIGHT)
         for row in groups.iter_rows(named=True)
     ]
     top = max(max(spot["predicted"], spot["actual"]) for spot in spots) * 1.1 or 1.0
-    scale = {"domain": [0, top], "nice": False}
+    scale = alt.Scale(domain=[0, top], nice=False)
     x = (
         alt.X("predicted:Q")
-        .scale(**scale)
+        .scale(scale)
         .axis(format=_PERCENT, grid=True, tickCount=5)
         .title("预测的回流概率")
     )
-    y = alt.Y("actual:Q").scale(**scale).axis(format=_PERCENT, grid=True, tickCount=5).title("实际回流比例")
+    y = alt.Y("actual:Q").scale(scale).axis(format=_PERCENT, grid=True, tickCount=5).title("实际回流比例")
     ends = alt.Data(values=[{"predicted": 0, "actual": 0}, {"predicted": top, "actual": top}])
     diagonal = (
         alt.Chart(ends).mark_line(strokeDash=[5, 4], strokeWidth=1.5, color=theme.faint).encode(x=x, y=y)

@@ -1,6 +1,7 @@
 -- return_curve: one row is a number of days after a return at a week: what those who came back after a silence
--- still bought from that day on, up to $value_days after their return. Learnt from all returns of the year before
--- whose days have passed: an order after at least $dormant_after_days without one, recalled or not.
+-- still brought from that day on, up to $value_days after their return: orders minus refunds and goods sent back.
+-- Learnt from all returns of the year before whose days have passed: an order after at least $dormant_after_days
+-- without one, recalled or not.
 with
 
 visits as (
@@ -39,10 +40,9 @@ closed as (
 
 later_lines as (
 
-    select order_id, customer_id, order_at, amount, refunded_amount, refund_at
+    select order_id, customer_id, line_type, order_at, amount, refunded_amount, refund_at
     from order_lines
-    where line_type = 'sale'
-        and customer_id in (select customer_id from closed)
+    where customer_id in (select customer_id from closed)
         and order_at >= (select min(returned_at) from closed)
 
 ),
@@ -51,6 +51,7 @@ orders as (
 
     select order_id, customer_id, order_at, sum(amount) as amount
     from later_lines
+    where line_type = 'sale'
     group by order_id, customer_id, order_at
     having sum(amount) > 0
 
@@ -58,55 +59,51 @@ orders as (
 
 refunds as (
 
-    select order_id, customer_id, refund_at, sum(refunded_amount) as amount
+    select order_id, customer_id, refund_at as day_at, sum(refunded_amount) as amount
     from later_lines
-    where refund_at is not null
+    where line_type = 'sale' and refund_at is not null
     group by order_id, customer_id, refund_at
 
 ),
 
-bought as (
+movements as (
 
-    -- the order they came back with is known; what is to be foreseen are those after it
-    select
-        c.week,
-        c.customer_id,
-        c.returned_at,
-        c.closes_at,
-        o.order_id,
-        o.amount,
-        date_diff('day', cast(c.returned_at as date), cast(o.order_at as date)) as day,
+    -- the order they came back with is known; what is to be foreseen is what comes after it
+    select c.week, c.customer_id, c.returned_at, o.order_at as moved_at, o.amount
     from closed c
     join orders o
         on o.customer_id = c.customer_id and o.order_at > c.returned_at and o.order_at < c.closes_at
-
-),
-
-taken_back as (
-
-    select b.week, b.customer_id, b.returned_at, b.order_id, sum(r.amount) as amount
-    from bought b
+    union all
+    select c.week, c.customer_id, c.returned_at, r.day_at, -r.amount
+    from closed c
+    join orders o
+        on o.customer_id = c.customer_id and o.order_at >= c.returned_at and o.order_at < c.closes_at
     join refunds r
-        on r.order_id = b.order_id and r.customer_id = b.customer_id and r.refund_at < b.closes_at
-    group by b.week, b.customer_id, b.returned_at, b.order_id
+        on r.order_id = o.order_id
+        and r.customer_id = o.customer_id
+        and r.day_at >= c.returned_at
+        and r.day_at < c.closes_at
+    union all
+    select c.week, c.customer_id, c.returned_at, l.order_at, -l.amount
+    from closed c
+    join later_lines l
+        on l.customer_id = c.customer_id
+        and l.line_type = 'return'
+        and l.order_at >= c.returned_at
+        and l.order_at < c.closes_at
 
 ),
 
 days as (
 
     select
-        b.week,
-        b.customer_id,
-        b.returned_at,
-        b.day,
-        cast(sum(b.amount) - coalesce(sum(t.amount), 0) as double) as net_sales,
-    from bought b
-    left join taken_back t
-        on t.week = b.week
-        and t.customer_id = b.customer_id
-        and t.returned_at = b.returned_at
-        and t.order_id = b.order_id
-    group by b.week, b.customer_id, b.returned_at, b.day
+        week,
+        customer_id,
+        returned_at,
+        date_diff('day', cast(returned_at as date), cast(moved_at as date)) as day,
+        cast(sum(amount) as double) as net_sales,
+    from movements
+    group by all
 
 ),
 

@@ -1,6 +1,7 @@
 -- returners: one row is a campaign week and arm at a week, by the days since its customers came back.
 -- A customer came back with the first paid order in the response window; their money counts for so many days
--- from that order ($value_days), as far as it is known at the week. elapsed_days is null once they have passed.
+-- from that order ($value_days), minus what is refunded or sent back in them, as far as it is known at the week.
+-- elapsed_days is null once they have passed.
 with
 
 assigned as (
@@ -20,10 +21,9 @@ assigned as (
 
 later_lines as (
 
-    select order_id, customer_id, order_at, amount, refunded_amount, refund_at
+    select order_id, customer_id, line_type, order_at, amount, refunded_amount, refund_at
     from order_lines
-    where line_type = 'sale'
-        and customer_id in (select customer_id from assignments)
+    where customer_id in (select customer_id from assignments)
         and order_at >= (select min(opens_at) from assigned)
 
 ),
@@ -32,6 +32,7 @@ orders as (
 
     select order_id, customer_id, order_at, sum(amount) as amount
     from later_lines
+    where line_type = 'sale'
     group by order_id, customer_id, order_at
     having sum(amount) > 0
 
@@ -41,7 +42,7 @@ refunds as (
 
     select order_id, customer_id, refund_at, sum(refunded_amount) as amount
     from later_lines
-    where refund_at is not null
+    where line_type = 'sale' and refund_at is not null
     group by order_id, customer_id, refund_at
 
 ),
@@ -86,6 +87,19 @@ taken_back as (
 
 ),
 
+sent_back as (
+
+    select b.week, b.campaign_week, b.customer_id, sum(l.amount) as amount
+    from back b
+    join later_lines l
+        on l.customer_id = b.customer_id
+        and l.line_type = 'return'
+        and l.order_at >= b.returned_at
+        and l.order_at < b.known_until
+    group by b.week, b.campaign_week, b.customer_id
+
+),
+
 spent as (
 
     select b.week, b.campaign_week, b.customer_id, sum(b.amount) - coalesce(sum(t.amount), 0) as net_sales
@@ -105,7 +119,7 @@ judged as (
         b.week,
         b.campaign_week,
         b.arm,
-        s.net_sales,
+        s.net_sales - coalesce(r.amount, 0) as net_sales,
         case
             when b.returned_at + cast($value_days as integer) * interval 1 day > cast(b.as_of as timestamp)
                 then date_diff('day', cast(b.returned_at as date), b.as_of)
@@ -113,6 +127,8 @@ judged as (
     from back b
     join spent s
         on s.week = b.week and s.campaign_week = b.campaign_week and s.customer_id = b.customer_id
+    left join sent_back r
+        on r.week = b.week and r.campaign_week = b.campaign_week and r.customer_id = b.customer_id
 
 ),
 

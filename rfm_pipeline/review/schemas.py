@@ -210,8 +210,8 @@ RETURNER_VALUE = Table(
             ),
             "value_90d": column(
                 pl.Float64,
-                f"net sales in the {VALUE_DAYS} days from the order they came back with: measured where those "
-                "days have passed, else so far and what is expected of the rest",
+                f"net sales in the {VALUE_DAYS} days from the order they came back with: measured where "
+                "those days have passed, else so far and what is expected of the rest",
                 nullable=True,
             ),
             "value_90d_low": column(

@@ -1,6 +1,7 @@
 -- silent_windows: one row is a class, recency band and fortnight of recency at a past week, with what its silent
 -- churners did in the days that followed. Only weeks whose days have passed are asked for (window_weeks), so the answer is known
--- and the same at every later week: refunds count if they came within the same days.
+-- and the same at every later week. What is refunded or sent back after the return, within the same days, is
+-- taken off.
 with
 
 silent as (
@@ -22,10 +23,9 @@ silent as (
 
 later_lines as (
 
-    select order_id, customer_id, order_at, amount, refunded_amount, refund_at
+    select order_id, customer_id, line_type, order_at, amount, refunded_amount, refund_at
     from order_lines
-    where line_type = 'sale'
-        and customer_id in (select customer_id from silent)
+    where customer_id in (select customer_id from silent)
         and order_at >= (select min(opens_at) from silent)
         and order_at < (select max(closes_at) from silent)
 
@@ -35,6 +35,7 @@ orders as (
 
     select order_id, customer_id, order_at, sum(amount) as amount
     from later_lines
+    where line_type = 'sale'
     group by order_id, customer_id, order_at
     having sum(amount) > 0
 
@@ -44,14 +45,14 @@ refunds as (
 
     select order_id, customer_id, refund_at, sum(refunded_amount) as amount
     from later_lines
-    where refund_at is not null
+    where line_type = 'sale' and refund_at is not null
     group by order_id, customer_id, refund_at
 
 ),
 
 placed as (
 
-    select s.*, o.order_id, o.amount
+    select s.*, o.order_id, o.order_at, o.amount
     from silent s
     join orders o
         on o.customer_id = s.customer_id and o.order_at >= s.opens_at and o.order_at < s.closes_at
@@ -68,7 +69,7 @@ taken_back as (
 
 ),
 
-returners as (
+bought as (
 
     select
         p.week,
@@ -76,11 +77,34 @@ returners as (
         p.recency_from,
         p.fortnight,
         p.customer_id,
-        sum(p.amount) - coalesce(sum(t.amount), 0) as net_sales,
+        p.closes_at,
+        min(p.order_at) as returned_at,
+        sum(p.amount) - coalesce(sum(t.amount), 0) as amount,
     from placed p
     left join taken_back t
         on t.week = p.week and t.customer_id = p.customer_id and t.order_id = p.order_id
-    group by p.week, p.churn_class, p.recency_from, p.fortnight, p.customer_id
+    group by p.week, p.churn_class, p.recency_from, p.fortnight, p.customer_id, p.closes_at
+
+),
+
+sent_back as (
+
+    select b.week, b.customer_id, sum(l.amount) as amount
+    from bought b
+    join later_lines l
+        on l.customer_id = b.customer_id
+        and l.line_type = 'return'
+        and l.order_at >= b.returned_at
+        and l.order_at < b.closes_at
+    group by b.week, b.customer_id
+
+),
+
+returners as (
+
+    select b.*, b.amount - coalesce(s.amount, 0) as net_sales
+    from bought b
+    left join sent_back s on s.week = b.week and s.customer_id = b.customer_id
 
 ),
 

@@ -1,4 +1,4 @@
-"""Writes ``sleeping_value`` and ``sleeping_totals``: the silent of a week, what they will bring, and how sure.
+"""Writes ``sleeping_value`` and ``sleeping_totals``: what the silent of a week will bring, and how sure.
 
 How it is reckoned stands in ``value`` and ``bgnbd``. Nothing here knows Dagster.
 """
@@ -36,7 +36,8 @@ from rfm_pipeline.weeks import WEEK
 SPENDING_SAMPLE = 20_000
 
 _SILENT = """
-select s.week, s.churn_class, b.recency_from, b.recency_to, count(*) as customers, sum(s.monetary) as monetary,
+select
+    s.week, s.churn_class, b.recency_from, b.recency_to, count(*) as customers, sum(s.monetary) as monetary,
     sum(ln(s.recency_days)) as log_days
 from silent_churners s
 join recency_bands b on s.recency_days >= b.lowest and s.recency_days < b.below
@@ -220,8 +221,8 @@ def _status(silent: Sequence[Mapping[str, Any]], found: Forecast, first: date) -
         )
     if found.season is None:
         return "chance_only", (
-            f"learnt from {len(found.windows)} past weeks, too close together to tell how seasons differ: the "
-            "interval knows chance only"
+            f"learnt from {len(found.windows)} past weeks, too close together to tell how seasons differ: "
+            "the interval knows chance only"
         )
     return "complete", (
         f"learnt from {len(found.windows)} past weeks, which differ by {found.season:.0%} beyond chance"

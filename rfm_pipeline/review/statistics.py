@@ -43,6 +43,7 @@ class Sums:
 
     @property
     def mean(self) -> float:
+        """The mean."""
         return self.total / self.n
 
     @property
@@ -109,8 +110,8 @@ def welch(first: Sums, second: Sums) -> Interval | None:
 def bootstrap_means(amounts: Floats, n: int, rng: np.random.Generator, draws: int = DRAWS) -> Floats:
     """Bootstrap means of a sample most of whose values are 0.
 
-    A resample of ``n`` holds a binomial number of the non-zero amounts, each drawn with equal chance: the same
-    as resampling all ``n``, without ever holding the zeros.
+    A resample of ``n`` holds a binomial number of the non-zero amounts, each drawn with equal chance: the
+    same as resampling all ``n``, without ever holding the zeros.
 
     Args:
         amounts: The values that aren't 0.

@@ -1,14 +1,14 @@
 """What the silent are worth: their chance to come back × what they spend then, both learnt from past weeks.
 
 A past week whose days have passed (a *window*) tells how many of its silent churners came back within
-``VALUE_DAYS`` and what they brought. Windows are taken every four weeks over a year, so that each season counts
-once. A cell (class, recency band) with too few customers borrows from wider groups, and says so. Whoever is borrowed
-from may have been silent for longer or shorter: the chance to return is moved along the slope that past windows show
-over the length of silence (a power of the days, fitted as a Poisson regression).
+``VALUE_DAYS`` and what they brought. Windows are taken every four weeks over a year, so that each season
+counts once. A cell (class, recency band) with too few customers borrows from wider groups, and says so. Whoever is
+borrowed from may have been silent for longer or shorter: the chance to return is moved along the slope that
+past windows show over the length of silence (a power of the days, fitted as a Poisson regression).
 
-The interval holds three things: that the past was a sample, that the future will be one, and how far windows have
-differed from each other beyond chance (the season). Windows overlap, so that an order counts in several of them:
-what they hold is divided by that overlap.
+The interval holds three things: that the past was a sample, that the future will be one, and how far windows
+have differed from each other beyond chance (the season). Windows overlap, so that an order counts in several
+of them: what they hold is divided by that overlap.
 
 Belongs here: reckoning with a few rows of sums. The sums are ``silent_windows.sql``'s. Nothing knows Dagster.
 """
@@ -45,8 +45,8 @@ def recency_bands(dormant_after_days: int) -> pl.DataFrame:
     """The bands of recency, the first from the shop's threshold.
 
     Returns:
-        recency_from, recency_to (included, null for no end), lowest and below (the same as half-open span; the
-        first reaches down to 0, for weeks in which the threshold was lower).
+        recency_from, recency_to (included, null for no end), lowest and below (the same as half-open span;
+        the first reaches down to 0, for weeks in which the threshold was lower).
     """
     starts = [dormant_after_days, *(edge for edge in BAND_EDGES if edge > dormant_after_days)]
     ends: list[int | None] = [*(start - 1 for start in starts[1:]), None]
@@ -109,6 +109,7 @@ class Window:
 
     @property
     def total(self) -> Outcome:
+        """All its silent churners together."""
         return sum(self.cells.values(), Outcome())
 
 
@@ -212,6 +213,7 @@ class CellForecast:
 
     @property
     def expected_returns(self) -> float | None:
+        """How many will be back."""
         return None if self.probability is None else self.customers * self.probability.estimate
 
     @property
@@ -221,6 +223,7 @@ class CellForecast:
 
     @property
     def value(self) -> float | None:
+        """What they will bring."""
         returns = self.expected_returns
         return None if returns is None else returns * self.mean_sales
 
@@ -396,7 +399,7 @@ def _interval(
     chance = Z * math.sqrt(learnt + sum(cell.future_variance for cell in cells.values()))
     swing = 0.0
     if season:
-        # the spread itself comes from few windows: the wider quantile of Student's t, and one more window to come
+        # the spread comes from few windows: the wider quantile of Student's t, and one more window to come
         quantile = float(stats.t.ppf(0.5 + CONFIDENCE / 2, windows - 1))
         swing = quantile * season * value * math.sqrt(1 + 1 / windows)
     half = math.hypot(chance, swing)
