@@ -1,7 +1,7 @@
 """What runs when: the jobs and the weekly schedule.
 
-``weekly_job`` is everything, for one week, Monday 06:00 shop time. ``history_job`` is ingest, diagnosis and review
-without any sink, for backfills. ``ingest_job`` only looks for new orders.
+``weekly_job`` is everything, for one week, Monday 06:00 shop time. ``history_job`` is ingest, diagnosis and
+review without any sink, for backfills. ``ingest_job`` only looks for new orders.
 """
 
 from collections.abc import Sequence

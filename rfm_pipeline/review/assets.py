@@ -171,8 +171,8 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             STAGE,
             f"What the silent will bring over the next {VALUE_DAYS} days: chance to return × net sales then, "
             "learnt from past weeks, by class and length of silence; beside it the figure under the "
-            "campaigns' own response. Totals with interval, and BG/NBD as a second opinion, in sleeping_totals. As a "
-            "picture: *sleeping* in the metadata, *Show Markdown*.",
+            "campaigns' own response. Totals with interval, and BG/NBD as a second opinion, in "
+            "sleeping_totals. As a picture: *sleeping* in the metadata, *Show Markdown*.",
             checks.SLEEPING_VALUE_CHECKS,
             kinds=_STATISTICS_KINDS,
             lineage=_SLEEPING_LINEAGE,

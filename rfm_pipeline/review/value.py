@@ -2,9 +2,9 @@
 
 A past week whose days have passed (a *window*) tells how many of its silent churners came back within
 ``VALUE_DAYS`` and what they brought. Windows are taken every four weeks over a year, so that each season
-counts once. A cell (class, recency band) with too few customers borrows from wider groups, and says so. Whoever is
-borrowed from may have been silent for longer or shorter: the chance to return is moved along the slope that
-past windows show over the length of silence (a power of the days, fitted as a Poisson regression).
+counts once. A cell (class, recency band) with too few customers borrows from wider groups, and says so.
+Whoever is borrowed from may have been silent for longer or shorter: the chance to return is moved along the
+slope that past windows show over the length of silence (a power of the days, fitted as a Poisson regression).
 
 The interval holds three things: that the past was a sample, that the future will be one, and how far windows
 have differed from each other beyond chance (the season). Windows overlap, so that an order counts in several
