@@ -163,6 +163,11 @@ RECALL_EFFECT = Table(
                 pl.Float64, "the same interval by a seeded bootstrap, from", nullable=True
             ),
             "sales_lift_boot_high": column(pl.Float64, "to", nullable=True),
+            "sales_trusted": column(
+                pl.Boolean,
+                "whether both arms have 30 returners: with fewer, the sales intervals are too narrow",
+                nullable=True,
+            ),
             **_figure(
                 "incremental_customers",
                 "rate lift × recall assigned: back because of it",

@@ -47,7 +47,7 @@ order by all
 """
 _CAMPAIGNS = """
 select
-    week, churn_class, sum(assigned) as assigned, sum(returned) as returned,
+    week, churn_class, sum(assigned)::bigint as assigned, sum(returned)::bigint as returned,
     sum(net_sales)::double as net_sales, sum(net_sales_squares) as squares
 from recall_outcomes
 where week in (select week from target_weeks) and arm = 'recall' and is_final
