@@ -2,9 +2,9 @@
 
     uv run python -m benchmarks.recall_effect --campaigns 500
 
-Every campaign is a sealed list of its own customers, drawn into arms as the product draws them (class by
-class, the share rounded). Who returns and what they spend is drawn by known chances, so the truth is known. The
-orders go through `recall_outcomes` and `recall_effect` like any shop's. Nothing here is a test of speed.
+Every campaign is a sealed list of its own customers, drawn into arms as the product draws them
+(class by class, the share rounded). Who returns and what they spend is drawn by known chances, so the truth is
+known. The orders go through `recall_outcomes` and `recall_effect` like any shop's. Nothing here is a test of speed.
 """
 
 import argparse
@@ -226,9 +226,9 @@ def main() -> None:
         f"# Does the review find the truth?\n\n{machine('duckdb', 'polars', 'scipy')}\n\n"
         f"{arguments.campaigns} planted campaigns a scenario (seed {arguments.seed}), each with its own "
         f"customers and a hold-out of {HOLDOUT_SHARE:.0%} a class. Who is left alone returns within 30 days "
-        f"with a chance that depends on the class ({chances}); recall adds the effect to it. A returner spends a "
-        "lognormal amount, the same whether recalled or not. Shares are of the campaigns; pooled is all of them "
-        "together.\n\n"
+        f"with a chance that depends on the class ({chances}); recall adds the effect to it. A returner spends "
+        "a lognormal amount, the same whether recalled or not. Shares are of the campaigns; pooled is all of "
+        "them together.\n\n"
         + table(HEADER, rows)
         + "\n\nThe naive response rate is what a shop without a hold-out would report: the share of the "
         "contacted who came back, as if none of them would have come back by themselves.",

@@ -314,7 +314,7 @@ def test_a_refunded_order_is_a_return_without_the_money_refunded_by_then(
 def test_a_refund_after_the_first_monday_with_a_closed_window_changes_nothing_any_more(
     desk: Desk, known_at: datetime, net_sales: int
 ) -> None:
-    """The window of 30 days is over on a Wednesday; the week that ends on the next Monday fixes the figures."""
+    """The window of 30 days is over on a Wednesday; the week that ends on the next Monday fixes it."""
     orders_are(desk, [Order("o1", "a", OPENS + DAY, refunded=100, refunded_at=known_at)])
     lists_are(desk, Assigned("a"))
     assert {row["net_sales"] for row in outcomes(desk, *(week(number) for number in range(5, 12)))} == {

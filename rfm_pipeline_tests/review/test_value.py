@@ -1,5 +1,6 @@
 """What the silent are worth: the past weeks against a plain reading, the forecast against counting it out."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -69,7 +70,7 @@ def test_a_week_is_answered_when_its_ninety_days_have_passed() -> None:
     assert (
         as_of(weeks[0]) + HORIZON <= as_of(date(2025, 6, 2)) < as_of(weeks[0]) + HORIZON + timedelta(days=7)
     )
-    assert {(before - after).days for before, after in zip(weeks, weeks[1:], strict=False)} == {28}
+    assert {(before - after).days for before, after in itertools.pairwise(weeks)} == {28}
     assert (weeks[0] - weeks[-1]).days < 365
 
 
@@ -136,8 +137,9 @@ def desk(tmp_path: Path) -> Desk:
     return make_desk(tmp_path)
 
 
-def answer_of(desk: Desk, orders: Sequence[Order], day: date = week(0)) -> Outcome:
-    """What the only silent churner of the week did."""
+def answer_of(desk: Desk, orders: Sequence[Order]) -> Outcome:
+    """What the only silent churner of week 0 did."""
+    day = week(0)
     orders_are(desk, orders)
     desk.silent_are([Churner(day, "a")])
     with desk.warehouse.transaction() as session, session.frames(recency_bands=recency_bands(90)):
@@ -253,7 +255,7 @@ def test_a_full_cell_is_worth_its_own_share_times_its_own_sales() -> None:
 
 
 def test_the_interval_is_the_spread_of_the_same_shop_lived_through_many_times() -> None:
-    """Past and future drawn again and again from one truth: the value that came lies in it 95 times of 100."""
+    """Past and future drawn again and again from one truth: what came lies in it 95 times of 100."""
     rng = np.random.default_rng(8)
     held = 0
     lives = 1500
