@@ -2,9 +2,9 @@
 
     uv run python -m benchmarks.recall_effect --campaigns 500
 
-Every campaign is a sealed list of its own customers, drawn into arms as the product draws them
-(class by class, the share rounded). Who returns and what they spend is drawn by known chances, so the truth is
-known. The orders go through `recall_outcomes` and `recall_effect` like any shop's. Nothing here is a test of speed.
+Every campaign is a sealed list of its own customers, drawn into arms as the product draws them (class by
+class, the share rounded). Who returns and what they spend is drawn by known chances, so the truth is known.
+The orders go through `recall_outcomes` and `recall_effect` like any shop's. Nothing here is a test of speed.
 """
 
 import argparse

@@ -33,8 +33,8 @@ RATIO_LIMIT = 0.001
 """Arms less likely than this under the share drawn for are reported: something else than the draw decided."""
 
 ENOUGH_RETURNERS = 30
-"""With fewer in an arm, an interval of what they spent holds the truth less often than it says: 83 times of 100
-with 3 in the hold-out, 93 with 33 (benchmarks/results/recall_effect.md)."""
+"""With fewer in an arm, an interval of what they spent holds the truth less often than it says: 83 times of
+100 with 3 in the hold-out, 93 with 33 (benchmarks/results/recall_effect.md)."""
 
 _ANSWERED = """
 select week, campaign_week, churn_class, arm, list(cast(net_sales as double) order by customer_id) as amounts
