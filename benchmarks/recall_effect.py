@@ -227,8 +227,8 @@ def main() -> None:
         f"{arguments.campaigns} planted campaigns a scenario (seed {arguments.seed}), each with its own "
         f"customers and a hold-out of {HOLDOUT_SHARE:.0%} a class. Who is left alone returns within 30 days "
         f"with a chance that depends on the class ({chances}); recall adds the effect to it. A returner "
-        "spends a lognormal amount, the same whether recalled or not. Shares are of the campaigns; pooled is all of "
-        "them together.\n\n"
+        "spends a lognormal amount, the same whether recalled or not. Shares are of the campaigns; pooled is "
+        "all of them together.\n\n"
         + table(HEADER, rows)
         + "\n\nThe naive response rate is what a shop without a hold-out would report: the share of the "
         "contacted who came back, as if none of them would have come back by themselves.",

@@ -56,7 +56,7 @@ RECALL_EFFECT_CHECKS = [
             )
             select count(*) as differing_campaigns
             from outcomes o
-            full join effects e on e.week = o.week and e.campaign_week = o.campaign_week
+            left join effects e on e.week = o.week and e.campaign_week = o.campaign_week
             where e.customers is distinct from o.customers
         """,
     ),

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from rfm_pipeline.ledger import Ledger
-from rfm_pipeline.review.inputs import campaigns, require_snapshots
+from rfm_pipeline.review.inputs import PACKAGE, campaigns
 from rfm_pipeline.review.schemas import ALL_CLASSES, HOLDOUT, RECALL, RECALL_EFFECT, RECALL_OUTCOMES
 from rfm_pipeline.review.statistics import (
     Floats,
@@ -28,6 +28,7 @@ from rfm_pipeline.review.statistics import (
 )
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
+from rfm_pipeline.warehouse.sql import read_sql
 
 RATIO_LIMIT = 0.001
 """Arms less likely than this under the share drawn for are reported: something else than the draw decided."""
@@ -77,13 +78,13 @@ def write_recall_effect(
 ) -> dict[date, int]:
     """Writes ``recall_effect`` for the weeks; returns each week's number of rows.
 
-    Raises:
-        MissingWeekError: If a week has no ``recall_outcomes``.
+    The outcomes are those of ``recall_outcomes``, selected anew: an effect never stands beside older ones.
     """
     with warehouse.transaction() as session, campaigns(session, ledger, shop, weeks):
-        require_snapshots(session, shop, RECALL_OUTCOMES, weeks, "weekly_job")
+        session.create(RECALL_OUTCOMES)
         outcomes = session.read(
-            "select * from recall_outcomes where week in (select week from target_weeks) order by all"
+            f"select * from ({read_sql(PACKAGE, RECALL_OUTCOMES.name)}) order by all",
+            {"response_days": shop.review.response_days},
         )
         answered = session.read(_ANSWERED)
         effects = reckon_effects(outcomes, answered, shop)

@@ -35,7 +35,7 @@ LEARNT_FROM = {
 
 VALUE_STATUSES = {
     "complete": "含季节波动",
-    "chance_only": "区间未含季节波动",
+    "season_assumed": "季节波动为假设值",
     "too_short": "历史太短，暂不估算",
     "nobody": "没有静默客户",
 }
@@ -290,7 +290,7 @@ SLEEPING_TOTALS = Table(
             "windows": column(pl.Int64, "past weeks it was learnt from", at_least(0)),
             "first_window": column(pl.Date, "the earliest of them", nullable=True),
             "last_window": column(pl.Date, "the latest of them", nullable=True),
-            **_figure("season_spread", "relative spread of those weeks around their mean, chance taken out"),
+            **_figure("season_spread", "relative spread of those weeks, chance taken out; null if assumed"),
             **_figure(
                 "campaign_value", "as if all were recalled, at the measured response", interval="normal"
             ),

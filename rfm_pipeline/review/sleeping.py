@@ -19,6 +19,7 @@ from rfm_pipeline.review.schemas import RECALL_OUTCOMES, SLEEPING_TOTALS, SLEEPI
 from rfm_pipeline.review.statistics import Interval, Sums, Z
 from rfm_pipeline.review.value import (
     ANSWER_WEEKS,
+    ASSUMED_SEASON,
     Forecast,
     Outcome,
     Window,
@@ -81,7 +82,7 @@ def write_sleeping_value(warehouse: Warehouse, shop: Shop, weeks: Sequence[date]
         Each week's number of rows of ``sleeping_value``.
 
     Raises:
-        MissingWeekError: If a week has no ``silent_churners`` or ``recall_outcomes``.
+        MissingWeekError: If a week has no ``silent_churners``.
     """
     bands = recency_bands(shop.rules.dormant_after_days)
     past = sorted({past for week in weeks for past in answered_weeks(week)})
@@ -89,7 +90,8 @@ def write_sleeping_value(warehouse: Warehouse, shop: Shop, weeks: Sequence[date]
     totals: list[dict[str, Any]] = []
     with warehouse.transaction() as session, session.frames(recency_bands=bands):
         require_snapshots(session, shop, SILENT_CHURNERS, weeks, "history_job")
-        require_snapshots(session, shop, RECALL_OUTCOMES, weeks, "weekly_job")
+        # without outcomes there is no campaign whose response could stand beside it
+        session.create(RECALL_OUTCOMES)
         answers = read_answers(session, shop, past)
         first = min(session.snapshot_weeks(SILENT_CHURNERS.name))
         session.target(weeks)
@@ -220,9 +222,9 @@ def _status(silent: Sequence[Mapping[str, Any]], found: Forecast, first: date) -
             f"passed; the first snapshot is of week {first}, its answer is known from week {ready} on"
         )
     if found.season is None:
-        return "chance_only", (
+        return "season_assumed", (
             f"learnt from {len(found.windows)} past weeks, too close together to tell how seasons differ: "
-            "the interval knows chance only"
+            f"a spread of {ASSUMED_SEASON:.0%} is assumed"
         )
     return "complete", (
         f"learnt from {len(found.windows)} past weeks, which differ by {found.season:.0%} beyond chance"

@@ -7,8 +7,8 @@ Whoever is borrowed from may have been silent for longer or shorter: the chance 
 slope that past windows show over the length of silence (a power of the days, fitted as a Poisson regression).
 
 The interval holds three things: that the past was a sample, that the future will be one, and how far windows
-have differed from each other beyond chance (the season). Windows overlap, so that an order counts in several
-of them: what they hold is divided by that overlap.
+have differed from each other beyond chance (the season; assumed while too few are known). Windows overlap, so
+that an order counts in several of them: what they hold is divided by that overlap.
 
 Belongs here: reckoning with a few rows of sums. The sums are ``silent_windows.sql``'s. Nothing knows Dagster.
 """
@@ -35,6 +35,8 @@ WINDOWS = 13
 ENOUGH_CUSTOMERS = 100
 ENOUGH_RETURNERS = 20
 FEWEST_CUSTOMERS = 30
+ASSUMED_SEASON = 0.25
+"""The relative spread between windows that is assumed while the shop's own can't be told."""
 BAND_EDGES = (120, 180, 270, 365)
 
 Cell = tuple[str, int]
@@ -354,9 +356,9 @@ def _expect(teacher: Teacher, silent: Mapping[Cell, Outcome]) -> dict[Cell, Cell
 def _season(teacher: Teacher, windows: Mapping[date, Window]) -> float | None:
     """How far windows differ from what is expected of them, relatively, beyond chance.
 
-    None unless at least two windows share no day.
+    None unless at least three windows share no day.
     """
-    if max(windows) - min(windows) < timedelta(days=VALUE_DAYS):
+    if max(windows) - min(windows) < timedelta(days=2 * VALUE_DAYS):
         return None
     ratios, noise = [], []
     for window in windows.values():
@@ -397,10 +399,10 @@ def _interval(
     learnt = sum(weight**2 * variance for weight, variance in (*by_probability.values(), *by_sales.values()))
     learnt += moved**2 * slope.variance
     chance = Z * math.sqrt(learnt + sum(cell.future_variance for cell in cells.values()))
-    swing = 0.0
-    if season:
+    swing = Z * ASSUMED_SEASON * value
+    if season is not None:
         # the spread comes from few windows: the wider quantile of Student's t, and one more window to come
-        quantile = float(stats.t.ppf(0.5 + CONFIDENCE / 2, windows - 1))
+        quantile = float(stats.t.ppf(0.5 + CONFIDENCE / 2, max(1, windows - 1)))
         swing = quantile * season * value * math.sqrt(1 + 1 / windows)
     half = math.hypot(chance, swing)
     return Interval(value, max(0.0, value - half), value + half)

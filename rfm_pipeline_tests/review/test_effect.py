@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rfm_pipeline.errors import MissingWeekError
 from rfm_pipeline.review.effect import Arm, compare_arms, judge, write_recall_effect
 from rfm_pipeline.review.outcomes import write_recall_outcomes
 from rfm_pipeline.review.schemas import VERDICTS
@@ -223,10 +222,16 @@ def test_without_any_list_there_is_nothing_to_tell(desk: Desk) -> None:
     assert effects(desk) == {}
 
 
-def test_without_the_outcomes_of_the_week_it_says_what_to_run(desk: Desk) -> None:
-    orders_are(desk, [])
-    with pytest.raises(MissingWeekError, match=r"recall_outcomes has no snapshot of week .* weekly_job"):
-        write_recall_effect(desk.warehouse, desk.ledger, desk.shop, [LATE])
+def test_the_effect_is_of_todays_outcomes_whatever_the_table_holds(desk: Desk) -> None:
+    recalled, left = people(8, "a"), people(2, "h", arm="holdout")
+    lists_are(desk, *recalled, *left)
+    orders_are(desk, buys(recalled[:4]))
+    fresh = effects(desk)
+    with desk.warehouse.transaction() as session:
+        session.execute("drop table recall_outcomes")
+    write_recall_effect(desk.warehouse, desk.ledger, desk.shop, [LATE])
+    rows = desk.warehouse.read("select * from recall_effect").to_dicts()
+    assert {(row["scope"], row["campaign_week"], row["churn_class"]): row for row in rows} == fresh
 
 
 def test_a_hold_out_that_was_tagged_is_counted_as_contaminated(desk: Desk) -> None:

@@ -97,7 +97,7 @@ def test_the_value_at_a_week_in_july_is_near_what_followed(
             f"and {total['value']:,.0f} ({total['value_low']:,.0f} to {total['value_high']:,.0f}), came "
             f"{returned} and {came:,.0f}: error {error:+.1%} (BG/NBD with Gamma-Gamma {second:+.1%})"
         )
-    assert (total["status"], total["windows"], total["customers"]) == ("chance_only", 2, 804)
+    assert (total["status"], total["windows"], total["customers"]) == ("season_assumed", 2, 804)
     assert total["expected_returns"] == pytest.approx(returned, rel=0.15)
     assert total["value_low"] < came < total["value_high"]
     assert abs(error) < 0.35

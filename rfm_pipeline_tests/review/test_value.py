@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -263,7 +264,8 @@ def test_the_interval_is_the_spread_of_the_same_shop_lived_through_many_times() 
         back = int(rng.binomial(800, 0.12))
         spent = rng.lognormal(5, 0.6, back)
         past = {week(0): window(A90=outcome(800, 100, back, spent.sum(), (spent**2).sum()))}
-        found = forecast({("A", 90): outcome(1200, 100, 0)}, past).value
+        calm = replace(forecast({("A", 90): outcome(1200, 100, 0)}, past), season=0.0)
+        found = calm.cell_interval(("A", 90))
         came = rng.lognormal(5, 0.6, int(rng.binomial(1200, 0.12))).sum()
         assert found is not None
         held += found.low <= came <= found.high
@@ -341,11 +343,19 @@ def test_windows_that_differ_beyond_chance_widen_the_interval() -> None:
     assert stormy.value.high - stormy.value.low > 4 * (calm.value.high - calm.value.low)
 
 
-@pytest.mark.parametrize(("apart", "is_known"), [(12, False), (13, True)])
-def test_the_season_needs_two_windows_that_share_no_day(apart: int, is_known: bool) -> None:
+@pytest.mark.parametrize(("apart", "is_known"), [(25, False), (26, True)])
+def test_the_season_needs_three_windows_that_share_no_day(apart: int, is_known: bool) -> None:
     each = window(A90=outcome(1000, 100, 100, 10_000, 1.5e6))
-    found = forecast({("A", 90): outcome(10, 100, 0)}, {week(0): each, week(apart): each})
+    found = forecast({("A", 90): outcome(10, 100, 0)}, {week(0): each, week(13): each, week(apart): each})
     assert (found.season is not None) is is_known
+
+
+def test_a_season_that_cannot_be_told_is_assumed_to_be_a_quarter() -> None:
+    past = {week(0): window(A90=outcome(10**7, 100, 10**6, 1e8, 1.1e10))}
+    found = forecast({("A", 90): outcome(10**7, 100, 0)}, past)
+    assert found.value is not None
+    # of so many customers chance leaves no trace
+    assert found.value.high / found.value.estimate - 1 == pytest.approx(1.96 * 0.25, abs=0.001)
 
 
 def test_cells_that_borrow_from_the_same_group_err_together() -> None:
@@ -402,7 +412,10 @@ def one_total(warehouse: Warehouse, day: date) -> dict[str, Any]:
     )
 
 
-@pytest.mark.parametrize(("number", "status"), [(12, "too_short"), (13, "chance_only"), (29, "complete")])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(12, "too_short"), (13, "season_assumed"), (37, "season_assumed"), (41, "complete")],
+)
 def test_the_first_answer_is_known_thirteen_weeks_after_the_first_snapshot(
     tmp_path: Path, number: int, status: str
 ) -> None:
