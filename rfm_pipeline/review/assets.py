@@ -26,15 +26,11 @@ from rfm_pipeline.review.schemas import (
     VALUE_DAYS,
 )
 from rfm_pipeline.review.sleeping import write_sleeping_value
-from rfm_pipeline.review.value import ANSWER_WEEKS, STEP_WEEKS, WINDOWS
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import as_of
 
 STAGE = "review"
-READ_BACK = 2 * (ANSWER_WEEKS + (WINDOWS - 1) * STEP_WEEKS)
-"""Weeks back to the oldest that a backtest learns from."""
-
 _LEDGER_KINDS = frozenset({"duckdb", "sql", "sqlite"})
 _STATISTICS_KINDS = frozenset({"duckdb", "sql", "python"})
 
@@ -158,13 +154,8 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
         return weekly_result(context, warehouse, shop, RETURNER_VALUE, rows, checks.RETURNER_VALUE_CHECKS)
 
     @dg.asset(
-        deps=[
-            # the weeks before it, to learn from what their silent churners did
-            dg.AssetDep("silent_churners", partition_mapping=_past_weeks()),
-            recall_outcomes,
-            "customer_activity",
-            "order_lines",
-        ],
+        # the weeks before are read, too, but named here they would all be made again with any of them
+        deps=["silent_churners", recall_outcomes, "customer_activity", "order_lines"],
         **asset_arguments(
             shop,
             SLEEPING_VALUE,
@@ -195,7 +186,7 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
         )
 
     @dg.asset(
-        deps=[dg.AssetDep("silent_churners", partition_mapping=_past_weeks()), "order_lines"],
+        deps=["silent_churners", "order_lines"],
         **asset_arguments(
             shop,
             VALUE_BACKTEST,
@@ -255,11 +246,6 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
         )
 
     return [recall_outcomes, recall_effect, returner_value, sleeping_value, value_backtest, dormancy_curve]
-
-
-def _past_weeks() -> dg.TimeWindowPartitionMapping:
-    """The week and those before it that are learnt from and tested on."""
-    return dg.TimeWindowPartitionMapping(start_offset=-READ_BACK, end_offset=0)
 
 
 def _rows(warehouse: Warehouse, table: str, week: date) -> pl.DataFrame:
