@@ -28,7 +28,8 @@ select
     c.t,
     s.customer_id is not null as is_silent,
     count(*) as customers,
-    coalesce(sum(c.mean_sales), 0) as mean_sales,
+    -- added up exactly: floating point would depend on the order
+    coalesce(cast(sum(cast(c.mean_sales as decimal(18, 8))) as double), 0) as mean_sales,
 from customers c
 left join silent_churners s on s.week = c.week and s.customer_id = c.customer_id
 group by c.week, c.x, c.t_x, c.t, s.customer_id is not null

@@ -29,7 +29,10 @@ select
     count(n.customer_id) / count(*) as response_rate,
     coalesce(sum(n.orders), 0) as orders,
     coalesce(sum(n.net_sales), 0) as net_sales,
-    coalesce(sum(cast(n.net_sales as double) * cast(n.net_sales as double)), 0) as net_sales_squares,
+    -- added up exactly: floating point would depend on the order
+    coalesce(
+        cast(sum(cast(n.net_sales as decimal(18, 4)) * cast(n.net_sales as decimal(18, 4))) as double), 0
+    ) as net_sales_squares,
     a.as_of >= a.campaign_week + 7 + cast($response_days as integer) as is_final,
 from assigned a
 left join recall_answers n

@@ -101,7 +101,7 @@ days as (
         customer_id,
         returned_at,
         date_diff('day', cast(returned_at as date), cast(moved_at as date)) as day,
-        cast(sum(amount) as double) as net_sales,
+        sum(amount) as net_sales,
     from movements
     group by all
 
@@ -118,7 +118,14 @@ rests as (
 
 added as (
 
-    select week, elapsed_days, sum(net_sales) as net_sales, sum(net_sales * net_sales) as net_sales_squares
+    -- added up exactly: floating point would depend on the order
+    select
+        week,
+        elapsed_days,
+        cast(sum(net_sales) as double) as net_sales,
+        cast(
+            sum(cast(net_sales as decimal(18, 4)) * cast(net_sales as decimal(18, 4))) as double
+        ) as net_sales_squares,
     from rests
     group by week, elapsed_days
 

@@ -41,7 +41,11 @@ def write_returner_value(
             returners = session.read(f"{read_sql(PACKAGE, 'returners')} order by all", params)
         elapsed = returners.select("week", "elapsed_days").drop_nulls().unique().sort("week", "elapsed_days")
         with session.frames(elapsed=elapsed):
-            curve = session.read(read_sql(PACKAGE, "return_curve"), params) if elapsed.height else None
+            curve = (
+                session.read(f"{read_sql(PACKAGE, 'return_curve')} order by all", params)
+                if elapsed.height
+                else None
+            )
         rows = foresee_returners(returners, curve)
         with session.frames(value_rows=rows):
             return session.replace_weeks(RETURNER_VALUE, weeks, "select * from value_rows")

@@ -117,7 +117,10 @@ came_back as (
         fortnight,
         count(*) as returned,
         sum(net_sales) as net_sales,
-        sum(cast(net_sales as double) * cast(net_sales as double)) as net_sales_squares,
+        -- added up exactly: floating point would depend on the order
+        cast(
+            sum(cast(net_sales as decimal(18, 4)) * cast(net_sales as decimal(18, 4))) as double
+        ) as net_sales_squares,
     from returners
     group by week, churn_class, recency_from, fortnight
 
@@ -131,7 +134,7 @@ counted as (
         recency_from,
         fortnight,
         count(*) as customers,
-        sum(ln(recency_days)) as log_days,
+        cast(sum(cast(ln(recency_days) as decimal(18, 12))) as double) as log_days,
     from silent
     group by week, churn_class, recency_from, fortnight
 

@@ -39,7 +39,7 @@ SPENDING_SAMPLE = 20_000
 _SILENT = """
 select
     s.week, s.churn_class, b.recency_from, b.recency_to, count(*) as customers, sum(s.monetary) as monetary,
-    sum(ln(s.recency_days)) as log_days
+    sum(ln(s.recency_days)::decimal(18, 12))::double as log_days
 from silent_churners s
 join recency_bands b on s.recency_days >= b.lowest and s.recency_days < b.below
 where s.week in (select week from target_weeks)
@@ -49,7 +49,8 @@ order by all
 _CAMPAIGNS = """
 select
     week, churn_class, sum(assigned)::bigint as assigned, sum(returned)::bigint as returned,
-    sum(net_sales)::double as net_sales, sum(net_sales_squares) as squares
+    sum(net_sales)::double as net_sales,
+    sum(net_sales_squares order by campaign_week) as squares
 from recall_outcomes
 where week in (select week from target_weeks) and arm = 'recall' and is_final
 group by week, churn_class
@@ -72,7 +73,9 @@ def read_answers(session: Session, shop: Shop, weeks: Sequence[date]) -> dict[da
         return {}
     frame = pl.DataFrame({"week": known, "as_of": [week + WEEK for week in known]})
     with session.frames(window_weeks=frame):
-        return read_windows(session.read(read_sql(PACKAGE, "silent_windows"), {"value_days": VALUE_DAYS}))
+        return read_windows(
+            session.read(f"{read_sql(PACKAGE, 'silent_windows')} order by all", {"value_days": VALUE_DAYS})
+        )
 
 
 def write_sleeping_value(warehouse: Warehouse, shop: Shop, weeks: Sequence[date]) -> dict[date, int]:
