@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from rfm_pipeline.errors import RfmError
-from rfm_pipeline.ingest.presets import CANONICAL
+from rfm_pipeline.ingest.presets import STANDARD
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.shop import Shop, load_shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
@@ -125,8 +125,8 @@ def _write_orders(
         yuan.alias("amount"),
         pl.lit("paid").alias("order_status"),
     )
-    missing = [pl.lit(None, pl.String).alias(name) for name in (*CANONICAL, "order_status") if name not in rows.columns]
-    rows.with_columns(missing).select((*CANONICAL, "order_status")).write_csv(path)
+    missing = [pl.lit(None, pl.String).alias(name) for name in STANDARD if name not in rows.columns]
+    rows.with_columns(missing).select(STANDARD).write_csv(path)
 
 
 def plant_campaigns(
