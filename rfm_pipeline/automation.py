@@ -1,7 +1,7 @@
 """What runs when: the jobs and the weekly schedule.
 
-``weekly_job`` is everything, for one week, Monday 06:00 shop time. ``history_job`` is ingest and diagnosis
-without any sink, for backfills. ``ingest_job`` only looks for new orders.
+``weekly_job`` is everything, for one week, Monday 06:00 shop time. ``history_job`` is ingest, diagnosis and
+review without any sink, for backfills. ``ingest_job`` only looks for new orders.
 """
 
 from collections.abc import Sequence
@@ -32,8 +32,8 @@ def build_jobs(
         ),
         dg.define_asset_job(
             "history_job",
-            selection=[*ingest, *diagnose],
-            description="Ingest to new_silent_churners, no sinks: for backfills of past weeks.",
+            selection=[*ingest, *diagnose, *review],
+            description="Ingest, diagnosis and review, no sinks: for backfills of past weeks.",
         ),
         dg.define_asset_job(
             "ingest_job",

@@ -180,12 +180,47 @@ def sample(
     customers: Annotated[int, typer.Option(min=1, help="About how many customers.")] = 6000,
     weeks: Annotated[int, typer.Option(min=1, help="How many weeks of orders.")] = 78,
     seed: Annotated[int, typer.Option(help="The same seed makes the same shop.")] = 7,
+    effect: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Plant an effect: recall raises the 30-day return by this, e.g. 0.05."
+        ),
+    ] = None,
+    campaigns: Annotated[int, typer.Option(min=1, help="With --effect: so many weekly lists.")] = 8,
 ) -> None:
-    """Makes a synthetic home-goods shop to try things on; the same seed makes the same shop."""
+    """Makes a synthetic home-goods shop to try things on; the same seed makes the same shop.
+
+    With `--effect` (0.05, say), the shop is run week by week and recalled customers answer its lists, so that
+    what the review finds can be compared with what was planted.
+    """
     from rfm_pipeline.sample import make_sample
 
     shop = make_sample(home.expanduser().resolve(), customers=customers, weeks=weeks, seed=seed)
+    if effect is not None:
+        _plant(shop, effect, campaigns, seed)
     typer.echo(f"made {shop.home}; run it with: rfm run --home {shop.home}")
+
+
+def _plant(shop: "Shop", effect: float, campaigns: int, seed: int) -> None:
+    """Runs a new sample and plants an effect in it."""
+    from rfm_pipeline.planting import plant_campaigns
+    from rfm_pipeline.runner import Runner
+    from rfm_pipeline.terminal import progress
+
+    with progress() as say:
+        planted = plant_campaigns(
+            shop,
+            effect=effect,
+            campaigns=campaigns,
+            seed=seed,
+            run=lambda settings, week: Runner(settings, say).run([week]),
+        )
+    recalled, answered = sum(list_.recalled for list_ in planted), sum(list_.answered for list_ in planted)
+    share = answered / recalled if recalled else 0
+    typer.echo(
+        f"planted {answered} answers in {len(planted)} lists with {recalled} recalled: {share:+.1%} "
+        f"(asked for {effect:+.1%})"
+    )
 
 
 @app.command()

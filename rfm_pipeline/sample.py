@@ -21,7 +21,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from rfm_pipeline.home import make_home, shop_file_text
-from rfm_pipeline.ingest.presets import CANONICAL
+from rfm_pipeline.ingest.presets import STANDARD
 from rfm_pipeline.shop import Shop
 
 SHOP_NAME = "木之序家居"
@@ -682,7 +682,7 @@ def _rendered(numbers: pl.DataFrame, products: _Products, calendar: _Calendar) -
         refunded_at=(pl.lit(start) + pl.duration(seconds="refunded_moment")).dt.strftime("%Y-%m-%d %H:%M:%S"),
         is_clearance=pl.col("is_clearance").cast(pl.String),
         order_status=pl.Series(STATUSES).gather(numbers["status"]),
-    ).select((*CANONICAL, "order_status"))
+    ).select(STANDARD)
 
 
 def _digits(column: str, width: int) -> pl.Expr:

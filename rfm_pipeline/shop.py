@@ -220,9 +220,11 @@ class WecomSection(Section):
 
 
 class ReviewSection(Section):
-    """How long a customer has to answer, counted from the list's as_of."""
+    """When an answer counts, what harm would matter, and when silence is taken for silence."""
 
     response_days: int = Field(default=30, ge=1)
+    harm_margin: Decimal = Field(default=Decimal("0.01"), gt=0, lt=1)
+    dormant_share: Decimal = Field(default=Decimal("0.5"), gt=0, lt=1)
 
 
 class ShopFile(Section):

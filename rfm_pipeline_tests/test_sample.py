@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from rfm_pipeline.errors import ShopFileError
-from rfm_pipeline.ingest.presets import CANONICAL
+from rfm_pipeline.ingest.presets import STANDARD
 from rfm_pipeline.sample import BAD_ROWS, SHOP_NAME, make_sample
 from rfm_pipeline.shop import Shop
 
@@ -117,7 +117,7 @@ class TestFiles:
 
     def test_every_export_has_the_standard_header_in_order(self, shop: Shop):
         for path in shop.orders_dir.iterdir():
-            assert tuple(pl.read_csv(path, n_rows=0).columns) == (*CANONICAL, "order_status")
+            assert tuple(pl.read_csv(path, n_rows=0).columns) == STANDARD
 
     def test_a_home_is_never_overwritten(self, shop: Shop):
         with pytest.raises(ShopFileError, match="exists already"):

@@ -70,7 +70,11 @@ def test_every_default_is_the_documented_one(tmp_path: Path) -> None:
             "max_order_gap_days": 3,
         },
         "wecom": {"enabled": False},
-        "review": {"response_days": 30},
+        "review": {
+            "response_days": 30,
+            "harm_margin": Decimal("0.01"),
+            "dormant_share": Decimal("0.5"),
+        },
     }
 
 

@@ -8,13 +8,13 @@ business of who asks for it.
 """
 
 import math
-import re
 from typing import Final
 
 import altair as alt
 import polars as pl
 
 from rfm_pipeline.diagnose.schemas import SEGMENTS
+from rfm_pipeline.drawing import FONTS, LIGHT, money_text, to_svg
 
 _COLORS: Final = {
     "champion": "#1a7f4b",
@@ -31,10 +31,7 @@ _TINTS: Final = {
     "bottom left": "#fdf6e0",
     "bottom right": "#ebf6f6",
 }
-_INK, _FAINT = "#333333", "#777777"
-_SYMBOLS: Final = {"CNY": "¥", "GBP": "£", "EUR": "€", "USD": "$", "JPY": "¥", "HKD": "HK$"}
-# the viewer's machine picks the first it has: the text stays text
-_FONTS = "'Noto Sans CJK SC','PingFang SC','Microsoft YaHei','Source Han Sans SC','Noto Sans SC',sans-serif"
+_INK, _FAINT = LIGHT.ink, LIGHT.faint
 
 _CELLS_A_TENFOLD = 8
 _ROWS_OF_HIGH_F = 6
@@ -86,8 +83,6 @@ def quadrant_svg(
     Returns:
         An SVG document about 750 pixels wide; its text uses the viewer's own Chinese font.
     """
-    import vl_convert
-
     frame = _Frame(cells, frequency_high, max(monetary_high, 1.0))
     totals = {
         row["segment"]: (row["customers"], row["money"])
@@ -98,7 +93,7 @@ def quadrant_svg(
         alt.layer(
             frame.quadrants(),
             frame.bubbles(cells, totals),
-            *frame.threshold("x", f"M ≥ {_money(frame.monetary_high, currency)} 为高"),
+            *frame.threshold("x", f"M ≥ {money_text(frame.monetary_high, currency)} 为高"),
             *frame.threshold("y", f"F ≥ {frequency_high} 为高"),
             *frame.names(totals, currency),
         )
@@ -109,7 +104,7 @@ def quadrant_svg(
             padding={"left": 8, "right": 22, "top": 8, "bottom": 8},
             title=alt.TitleParams(
                 title,
-                subtitle=f"{sleeping:,} 位客户静默流失，他们一共花过 {_money(worth, currency)}",
+                subtitle=f"{sleeping:,} 位客户静默流失，他们一共花过 {money_text(worth, currency)}",
                 anchor="start",
                 fontSize=17,
                 subtitleFontSize=13,
@@ -118,12 +113,12 @@ def quadrant_svg(
                 offset=12,
             ),
         )
-        .configure(font=_FONTS, background="white", aria=False)
+        .configure(font=FONTS, background="white", aria=False)
         .configure_view(stroke=None)
         .configure_axis(labelFontSize=12, titleFontSize=12, titleFontWeight="normal", titleColor=_FAINT)
         .configure_legend(labelFontSize=12, titleFontSize=12, titleColor=_FAINT, titleFontWeight="normal")
     )
-    return _slim(str(vl_convert.vegalite_to_svg(chart.to_dict(validate=False))))
+    return to_svg(chart)
 
 
 class _Frame:
@@ -265,7 +260,7 @@ class _Frame:
         def figures(*segments: str) -> str:
             customers = sum(totals.get(segment, (0, 0.0))[0] for segment in segments)
             money = sum(totals.get(segment, (0, 0.0))[1] for segment in segments)
-            return f"{customers:,} 位 · {_money(money, currency)}"
+            return f"{customers:,} 位 · {money_text(money, currency)}"
 
         top, middle = self._top + 1.0, self._frequency_high - 0.5
         regulars = ("lapsing_regular", "active_regular")
@@ -290,26 +285,6 @@ class _Frame:
             ),
             places.mark_text(align="left", baseline="top", dx=9, dy=27, fontSize=12).encode(text="figures:N"),
         ]
-
-
-def _slim(svg: str) -> str:
-    """The same drawing in a third of the bytes: it is stored with every run."""
-    svg = re.sub(
-        r' (?:class|role|aria-[a-z]+|font-family|stroke-width="2"|opacity="1")(?:="[^"]*")?', "", svg
-    )
-    svg = re.sub(r"\d+\.\d\d+", lambda number: f"{float(number[0]):.1f}", svg)
-    # Vega draws a circle as a path of two arcs
-    svg = re.sub(
-        r'<path transform="translate\(([^,]+),([^)]+)\)" d="M([\d.]+),0A[^"]*"',
-        r'<circle cx="\1" cy="\2" r="\3"',
-        svg,
-    )
-    return svg.replace("<svg ", f'<svg font-family="{_FONTS}" ', 1)
-
-
-def _money(amount: float, currency: str) -> str:
-    symbol = _SYMBOLS.get(currency, f"{currency} ")
-    return f"{'−' if amount < 0 else ''}{symbol}{abs(amount):,.0f}"
 
 
 def _money_ticks(low: float, high: float) -> list[float]:

@@ -91,7 +91,7 @@ def orders_are(desk: Desk, orders: Sequence[Order]) -> None:
         session.replace(ORDER_LINES, "select * from literal_rows")
 
 
-def lists_are(desk: Desk, *assigned: Assigned) -> None:
+def lists_are(desk: Desk, *assigned: Assigned, actions: pl.DataFrame = NO_ACTIONS) -> None:
     for day in sorted({row.week for row in assigned}):
         rows = [
             {
@@ -107,7 +107,7 @@ def lists_are(desk: Desk, *assigned: Assigned) -> None:
             }
             for priority, row in enumerate((row for row in assigned if row.week == day), 1)
         ]
-        assert desk.ledger.seal(day, pl.DataFrame(rows, schema=ASSIGNMENT_SCHEMA), NO_ACTIONS, "test")
+        assert desk.ledger.seal(day, pl.DataFrame(rows, schema=ASSIGNMENT_SCHEMA), actions, "test")
 
 
 def outcomes(desk: Desk, *weeks: date) -> list[dict[str, Any]]:
@@ -148,11 +148,13 @@ def plain_outcomes(
                 and opens <= order.at < closes
                 and order.at < as_of
             ]
-            refunds = sum(
-                (Decimal(order.refunded) for order in answers if (order.refunded_at or order.at) < as_of),
-                Decimal(0),
-            )
-            returned = len({order.customer_id for order in answers})
+            fixed_at = datetime.combine(week_of((closes + timedelta(days=6)).date()), time.min)
+            net_sales = dict.fromkeys((order.customer_id for order in answers), Decimal(0))
+            for order in answers:
+                net_sales[order.customer_id] += Decimal(order.amount)
+                if (order.refunded_at or order.at) < min(as_of, fixed_at):
+                    net_sales[order.customer_id] -= Decimal(order.refunded)
+            returned = len(net_sales)
             rows.append(
                 {
                     "week": day,
@@ -160,10 +162,14 @@ def plain_outcomes(
                     "churn_class": churn_class,
                     "arm": arm,
                     "assigned": len(people),
+                    "reached": 0,
                     "returned": returned,
                     "response_rate": returned / len(people),
                     "orders": len(answers),
-                    "net_sales": sum((Decimal(order.amount) for order in answers), Decimal(0)) - refunds,
+                    "net_sales": sum(net_sales.values(), Decimal(0)),
+                    "net_sales_squares": pytest.approx(
+                        sum(float(amount) ** 2 for amount in net_sales.values())
+                    ),
                     "is_final": as_of >= closes,
                 }
             )
@@ -304,6 +310,18 @@ def test_a_refunded_order_is_a_return_without_the_money_refunded_by_then(
     assert (row["returned"], row["orders"], row["net_sales"]) == (1, 1, net_sales)
 
 
+@pytest.mark.parametrize(("known_at", "net_sales"), [(OPENS + 35 * DAY - SECOND, 0), (OPENS + 35 * DAY, 100)])
+def test_a_refund_after_the_first_monday_with_a_closed_window_changes_nothing_any_more(
+    desk: Desk, known_at: datetime, net_sales: int
+) -> None:
+    """The window of 30 days is over on a Wednesday; the week that ends on the next Monday fixes it."""
+    orders_are(desk, [Order("o1", "a", OPENS + DAY, refunded=100, refunded_at=known_at)])
+    lists_are(desk, Assigned("a"))
+    assert {row["net_sales"] for row in outcomes(desk, *(week(number) for number in range(5, 12)))} == {
+        net_sales
+    }
+
+
 def test_a_refund_of_an_older_order_does_not_lower_the_sales(desk: Desk) -> None:
     orders_are(
         desk,
@@ -355,6 +373,28 @@ def test_everybody_counts_in_the_arm_and_class_they_were_drawn_into(desk: Desk) 
         ("B", "holdout", 1, 0),
         ("B", "recall", 1, 1),
     ]
+
+
+def test_reached_is_who_was_tagged_for_this_list_in_either_arm(desk: Desk) -> None:
+    orders_are(desk, [])
+    actions = pl.DataFrame(
+        [
+            (name, "T", action, "A", "listed")
+            for name, action in (("a", "add"), ("b", "add"), ("d", "add"), ("x", "remove"))
+        ],
+        schema=["customer_id", "tag", "action", "churn_class", "reason"],
+        orient="row",
+    )
+    assigned = [Assigned("a"), Assigned("b"), Assigned("c"), Assigned("x"), Assigned("d", arm="holdout")]
+    lists_are(desk, *assigned, actions=actions)
+    outcome = [
+        ("a", "T", "done", None),
+        ("b", "T", "failed", "no"),
+        ("d", "T", "done", None),
+        ("x", "T", "done", None),
+    ]
+    desk.ledger.record(FIRST_WEEK, outcome)
+    assert {row["arm"]: row["reached"] for row in outcomes(desk, week(0))} == {"recall": 1, "holdout": 1}
 
 
 def test_every_campaign_is_told_apart(desk: Desk) -> None:

@@ -40,6 +40,9 @@ CANONICAL = (
 )
 """The columns of an order line."""
 
+STANDARD = (*CANONICAL, "order_status")
+"""The columns of an export with the preset ``standard``."""
+
 FROM_PLATFORMS = (
     "order_status",  # paid, unpaid, cancelled or closed, by the preset's words
     "paid_mark",  # filled when the order was paid: a time, an amount or a yes

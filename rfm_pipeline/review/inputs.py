@@ -1,0 +1,63 @@
+"""What the review's tables are made from: earlier weeks' snapshots and the ledger's facts as frames.
+
+Belongs here: fetching and refusing. What is reckoned with it stands in the modules named after the tables.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+
+import polars as pl
+
+from rfm_pipeline.errors import MissingWeekError
+from rfm_pipeline.ledger import DONE, Ledger
+from rfm_pipeline.shop import Shop
+from rfm_pipeline.warehouse.duckdb import Session
+from rfm_pipeline.warehouse.schema import Table
+from rfm_pipeline.warehouse.sql import read_sql
+
+PACKAGE = "rfm_pipeline.review"
+
+
+def require_snapshots(session: Session, shop: Shop, table: Table, weeks: Sequence[date], job: str) -> None:
+    """Stops where a table wasn't made: its missing rows would pass for a week in which nothing was.
+
+    Raises:
+        MissingWeekError: With the weeks and how to make them.
+    """
+    missing = sorted(set(weeks) - session.snapshot_weeks(table.name))
+    if missing:
+        span = f"{missing[0]}..{missing[-1]}"
+        raise MissingWeekError(
+            f"{table.name} has no snapshot of week {missing[0]}. Make it first: rfm run --home {shop.home} "
+            f"--weeks {span} (or backfill {job} for {span} in the Dagster UI), then run this week again."
+        )
+
+
+def reached_customers(ledger: Ledger) -> pl.DataFrame:
+    """Who of each campaign was reached: tagged, or logged as contacted.
+
+    Returns:
+        week (of the campaign) and customer_id, each pair once. A further log of contacts is added here, as
+        one more frame with these two columns.
+    """
+    actions = ledger.tag_actions()
+    tagged = actions.filter(pl.col("action") == "add", pl.col("status") == DONE)
+    logs = [tagged.select("week", "customer_id")]
+    return pl.concat(logs).unique()
+
+
+@contextmanager
+def campaigns(session: Session, ledger: Ledger, shop: Shop, weeks: Sequence[date]) -> Iterator[None]:
+    """Lets SQL read ``assignments``, ``reached`` and ``recall_answers`` as told at the weeks."""
+    assignments = ledger.assignments(columns=("week", "customer_id", "churn_class", "arm"))
+    with session.frames(assignments=assignments, reached=reached_customers(ledger)):
+        session.target(weeks)
+        session.execute(
+            f"create or replace temp table recall_answers as {read_sql(PACKAGE, 'recall_answers')}",
+            {"response_days": shop.review.response_days},
+        )
+        try:
+            yield
+        finally:
+            session.execute("drop table if exists recall_answers")

@@ -1,0 +1,84 @@
+-- recall_answers: one row is a customer of a sealed list who answered it, as far as it can be told at a week.
+-- A customer returned who placed a paid order in the response window, which begins with the list's as_of.
+-- What is told ripens until the first Monday on which the window has closed (fixed_at), refunds included, and
+-- stays as it is from then on.
+with
+
+assigned as (
+
+    select
+        t.week,
+        a.week as campaign_week,
+        a.customer_id,
+        a.churn_class,
+        a.arm,
+        cast(a.week + 7 as timestamp) as opens_at,
+        cast(a.week + 7 + cast($response_days as integer) as timestamp) as closes_at,
+        least(
+            t.as_of,
+            a.week + 7 + cast(ceil(cast($response_days as integer) / 7) as integer) * 7
+        ) as told_until,
+    from target_weeks t
+    join assignments a on a.week <= t.week
+
+),
+
+orders as (
+
+    select order_id, customer_id, order_at, sum(amount) as amount
+    from order_lines
+    where line_type = 'sale'
+        and customer_id in (select customer_id from assignments)
+        and order_at >= (select min(opens_at) from assigned)
+    group by order_id, customer_id, order_at
+    having sum(amount) > 0
+
+),
+
+refunds as (
+
+    select order_id, customer_id, refund_at, sum(refunded_amount) as amount
+    from order_lines
+    where refund_at is not null and customer_id in (select customer_id from assignments)
+    group by order_id, customer_id, refund_at
+
+),
+
+answers as (
+
+    select a.*, o.order_id, o.amount
+    from assigned a
+    join orders o
+        on o.customer_id = a.customer_id
+        and o.order_at >= a.opens_at
+        and o.order_at < least(a.closes_at, cast(a.told_until as timestamp))
+
+),
+
+known_refunds as (
+
+    select n.week, n.campaign_week, n.customer_id, n.order_id, sum(r.amount) as amount
+    from answers n
+    join refunds r
+        on r.order_id = n.order_id
+        and r.customer_id = n.customer_id
+        and r.refund_at < cast(n.told_until as timestamp)
+    group by n.week, n.campaign_week, n.customer_id, n.order_id
+
+)
+
+select
+    n.week,
+    n.campaign_week,
+    n.customer_id,
+    n.churn_class,
+    n.arm,
+    count(*) as orders,
+    sum(n.amount) - coalesce(sum(k.amount), 0) as net_sales,
+from answers n
+left join known_refunds k
+    on k.week = n.week
+    and k.campaign_week = n.campaign_week
+    and k.customer_id = n.customer_id
+    and k.order_id = n.order_id
+group by n.week, n.campaign_week, n.customer_id, n.churn_class, n.arm
