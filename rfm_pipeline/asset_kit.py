@@ -143,6 +143,11 @@ def answer_checks(
     return [_result(verdict) for verdict in verdicts]
 
 
+def all_blocking_passed(answers: Sequence[dg.AssetCheckResult]) -> bool:
+    """Whether none of the checks that stop what is downstream has failed."""
+    return all(answer.passed for answer in answers if answer.severity == dg.AssetCheckSeverity.ERROR)
+
+
 def _result(verdict: Verdict) -> dg.AssetCheckResult:
     severity = dg.AssetCheckSeverity.ERROR if verdict.check.blocking else dg.AssetCheckSeverity.WARN
     return dg.AssetCheckResult(

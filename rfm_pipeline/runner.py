@@ -24,6 +24,12 @@ from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import name_range, newest_covered_week, ranges, shop_now, weeks_between
 
 Say = Callable[[str], None]
+# ends at the first line of a second order
+_ONE_ORDER = """
+select exists (from order_lines) and not exists (
+    from order_lines where order_id <> (select order_id from order_lines limit 1)
+)
+"""
 _RANGE_START = "dagster/asset_partition_range_start"
 _RANGE_END = "dagster/asset_partition_range_end"
 
@@ -131,8 +137,8 @@ class Runner:
         now = shop_now(self._shop)
         with self._warehouse.transaction() as session:
             newest = newest_order_at(session, now)
-            orders = session.value("select count(distinct order_id) from order_lines")
-        if orders == 1:
+            is_single = session.value(_ONE_ORDER)
+        if is_single:
             raise CoverageError(
                 f"{self._shop.orders_dir} holds one order only: that is too little to tell who fell silent. "
                 "Load the shop's whole order history."

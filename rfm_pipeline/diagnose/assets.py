@@ -9,6 +9,7 @@ import dagster as dg
 import polars as pl
 
 from rfm_pipeline.asset_kit import (
+    all_blocking_passed,
     answer_checks,
     asked_weeks,
     asset_arguments,
@@ -81,9 +82,12 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
     def customer_activity(warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult:
         weeks = pipeline.update_customer_activity(warehouse)
         rows = warehouse.read("select count(*) as n from customer_activity")["n"][0]
+        answers = answer_checks(warehouse, shop, checks.CUSTOMER_ACTIVITY_CHECKS)
+        if all_blocking_passed(answers):
+            pipeline.note_activity_checked(warehouse)
         return dg.MaterializeResult(
             metadata={"dagster/row_count": rows, "weeks_added_up": len(weeks)},
-            check_results=answer_checks(warehouse, shop, checks.CUSTOMER_ACTIVITY_CHECKS),
+            check_results=answers,
         )
 
     @dg.asset(

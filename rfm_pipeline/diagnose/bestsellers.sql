@@ -12,14 +12,14 @@ sold as (
 
     select o.sku, cast(o.order_at as date) as day, o.order_id, o.amount, o.product_name
     from order_lines o
-    cross join bounds b
     where o.is_product
         and not (
             coalesce(o.is_clearance, false)
             or coalesce(o.unit_price <= $clearance_share * o.list_price, false)
         )
-        and cast(o.order_at as date) >= b.first_as_of - cast($product_window_days as integer)
-        and cast(o.order_at as date) < b.last_as_of
+        -- on the bare column, so that row groups of other times aren't read
+        and o.order_at >= (select first_as_of - cast($product_window_days as integer) from bounds)
+        and o.order_at < (select last_as_of from bounds)
 
 ),
 

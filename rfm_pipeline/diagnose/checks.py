@@ -10,25 +10,50 @@ from rfm_pipeline.diagnose.schemas import (
 )
 from rfm_pipeline.warehouse.checks import MINE, TableCheck, unique_key
 
+# weeks that were added up since these checks last passed; the others are as they were then
+_UNCHECKED = "select week from unchecked_weeks"
+
 CUSTOMER_ACTIVITY_CHECKS = [
-    unique_key(CUSTOMER_ACTIVITY),
+    unique_key(CUSTOMER_ACTIVITY, only=f"week in ({_UNCHECKED})"),
     TableCheck(
         table=CUSTOMER_ACTIVITY.name,
         name="money_adds_up",
-        description="Sales and refunds add up to those of the order lines with a customer.",
-        sql="""
+        description="Sales and refunds add up to those of the order lines with a customer. Looks at all "
+        "weeks that were added up since the check last passed.",
+        sql=f"""
+            with
+
+            added_up as (
+
+                select coalesce(sum(sales), 0) as sales, coalesce(sum(refunds), 0) as refunds
+                from customer_activity
+                where week in ({_UNCHECKED})
+
+            ),
+
+            lines as (
+
+                select
+                    coalesce(sum(amount) filter (line_type = 'sale'), 0) as sales,
+                    coalesce(sum(amount) filter (line_type <> 'sale'), 0) as returns,
+                from order_lines
+                where customer_id is not null and week in ({_UNCHECKED})
+
+            ),
+
+            refunded as (
+
+                select coalesce(sum(refunded_amount), 0) as refunds
+                from order_lines
+                where customer_id is not null and line_type = 'sale' and refund_week in ({_UNCHECKED})
+
+            )
+
             select
-                abs(
-                    (select coalesce(sum(sales - refunds), 0) from customer_activity)
-                    - (
-                        select coalesce(sum(
-                            case when line_type = 'sale' then amount - refunded_amount else -amount end
-                        ), 0)
-                        from order_lines where customer_id is not null
-                    )
-                ) as difference,
-                (select coalesce(sum(sales), 0) from customer_activity) as sales,
-                (select coalesce(sum(refunds), 0) from customer_activity) as refunds
+                abs(a.sales - a.refunds - (l.sales - l.returns - r.refunds)) as difference,
+                a.sales,
+                a.refunds,
+            from added_up a, lines l, refunded r
         """,
     ),
 ]
@@ -63,9 +88,8 @@ CUSTOMER_RFM_CHECKS = [
                 select coalesce(sum(a.sales - a.refunds), 0) as monetary
                 from customer_activity a
                 where a.week <= (select week from newest)
-                    and exists (
-                        select 1 from mine m
-                        where m.customer_id = a.customer_id and m.week = (select week from newest)
+                    and a.customer_id in (
+                        select customer_id from mine where week = (select week from newest)
                     )
             )
             select

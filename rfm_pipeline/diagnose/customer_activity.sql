@@ -1,20 +1,14 @@
 -- customer_activity: one row is a customer in a week with any order, refund or return.
 -- Everything the RFM needs of the past, added up by week, so that no later step reads the lines again. Of
--- other weeks' lines only those of orders refunded in (or placed in) the weeks asked for are read.
+-- other weeks' lines only those of orders refunded in (or placed in) the weeks asked for are read. Each part
+-- reads order_lines itself: a common "lines" would be held in memory with all weeks.
 with
-
-lines as (
-
-    select * from order_lines
-    where customer_id is not null
-
-),
 
 orders as (
 
     select customer_id, week, order_at, sum(amount) as amount
-    from lines
-    where line_type = 'sale' and week in (select week from target_weeks)
+    from order_lines
+    where customer_id is not null and line_type = 'sale' and week in (select week from target_weeks)
     group by order_id, customer_id, week, order_at
     having sum(amount) > 0
 
@@ -22,18 +16,20 @@ orders as (
 
 refunded_orders as (
 
-    select order_id from lines
-    where refund_week in (select week from target_weeks)
+    select order_id from order_lines
+    where customer_id is not null and refund_week in (select week from target_weeks)
     union
-    select order_id from lines
-    where refund_week is not null and week in (select week from target_weeks)
+    select order_id from order_lines
+    where customer_id is not null and refund_week is not null and week in (select week from target_weeks)
 
 ),
 
 refunded_lines as (
 
-    select * from lines
-    where line_type = 'sale' and order_id in (select order_id from refunded_orders)
+    select order_id, customer_id, week, amount, refunded_amount, refund_week from order_lines
+    where customer_id is not null
+        and line_type = 'sale'
+        and order_id in (select order_id from refunded_orders)
 
 ),
 
@@ -92,12 +88,12 @@ events as (
     where week in (select week from target_weeks)
     union all
     select customer_id, refund_week, 0, 0, 0, refunded_amount, null, refund_at
-    from lines
-    where refund_week in (select week from target_weeks)
+    from order_lines
+    where customer_id is not null and refund_week in (select week from target_weeks)
     union all
     select customer_id, week, 0, 0, 0, amount, null, order_at
-    from lines
-    where line_type = 'return' and week in (select week from target_weeks)
+    from order_lines
+    where customer_id is not null and line_type = 'return' and week in (select week from target_weeks)
 
 )
 

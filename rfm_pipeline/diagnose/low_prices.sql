@@ -13,10 +13,10 @@ days as (
 
     select cast(o.order_at as date) as day, o.unit_price, count(*) as lines
     from order_lines o
-    cross join bounds b
     where o.is_product
-        and cast(o.order_at as date) >= b.first_as_of - cast($product_window_days as integer)
-        and cast(o.order_at as date) < b.last_as_of
+        -- on the bare column, so that row groups of other times aren't read
+        and o.order_at >= (select first_as_of - cast($product_window_days as integer) from bounds)
+        and o.order_at < (select last_as_of from bounds)
     group by cast(o.order_at as date), o.unit_price
 
 ),

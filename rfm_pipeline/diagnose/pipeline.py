@@ -57,6 +57,9 @@ def update_customer_activity(warehouse: Warehouse) -> Rows:
     """
     with warehouse.transaction() as session:
         session.create(CUSTOMER_ACTIVITY)
+        if not session.has("unchecked_weeks"):
+            # a warehouse of an older version: all its weeks are to be looked at once
+            session.execute("create table unchecked_weeks as select distinct week from customer_activity")
         weeks = [
             week
             for (week,) in session.execute("select distinct week from touched_weeks order by week").fetchall()
@@ -69,8 +72,15 @@ def update_customer_activity(warehouse: Warehouse) -> Rows:
         mine = "from customer_activity where week in (select week from target_weeks)"
         validate(CUSTOMER_ACTIVITY, session.batches(f"select * {mine}"), CUSTOMER_ACTIVITY.name)
         session.note_input_changes("select week from touched_weeks")
+        session.execute("insert into unchecked_weeks select week from target_weeks")
         session.execute("delete from touched_weeks")
         return dict(session.execute(f"select week, count(*) {mine} group by week order by week").fetchall())
+
+
+def note_activity_checked(warehouse: Warehouse) -> None:
+    """Says that the checks of ``customer_activity`` passed: its weeks are looked at when they change."""
+    with warehouse.transaction() as session:
+        session.execute("delete from unchecked_weeks")
 
 
 def require_coverage(shop: Shop, newest_order_at: datetime | None, weeks: Sequence[date]) -> int:

@@ -5,9 +5,15 @@ from typing import Any
 
 import dagster as dg
 
-from rfm_pipeline.asset_kit import answer_checks, asset_arguments, one_connection, permanent_failures
+from rfm_pipeline.asset_kit import (
+    all_blocking_passed,
+    answer_checks,
+    asset_arguments,
+    one_connection,
+    permanent_failures,
+)
 from rfm_pipeline.ingest.checks import ORDER_LINES_CHECKS, RAW_ORDERS_CHECKS
-from rfm_pipeline.ingest.loading import LoadReport, load_new_orders, update_order_lines
+from rfm_pipeline.ingest.loading import LoadReport, load_new_orders, note_checked, update_order_lines
 from rfm_pipeline.ingest.report import FILE_COLUMNS, files_in_force, rejected_by_reason, write_report
 from rfm_pipeline.ingest.schemas import ORDER_LINES, RAW_ORDERS
 from rfm_pipeline.ledger import Ledger
@@ -70,6 +76,9 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
     def order_lines(warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult:
         done = update_order_lines(warehouse, shop)
         rows = warehouse.read("select count(*) as n from order_lines")["n"][0]
+        answers = answer_checks(warehouse, shop, ORDER_LINES_CHECKS)
+        if all_blocking_passed(answers):
+            note_checked(warehouse)
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": rows,
@@ -77,7 +86,7 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
                 "lines_written": done["lines"],
                 "weeks_changed": done["weeks"],
             },
-            check_results=answer_checks(warehouse, shop, ORDER_LINES_CHECKS),
+            check_results=answers,
         )
 
     return [raw_orders, order_lines]

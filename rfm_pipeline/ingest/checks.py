@@ -65,15 +65,24 @@ ORDER_LINES_CHECKS = [
     TableCheck(
         table=ORDER_LINES.name,
         name="every_order_is_there",
-        description="Every order whose latest rows are paid is among the current lines, and no other is.",
+        description="Every order whose latest rows are paid is among the current lines, and no other is. "
+        "Looks at all orders that changed since the check last passed.",
         sql="""
             with
+
+            asked as (
+
+                select order_id from unchecked_orders
+
+            ),
 
             held as (
 
                 select order_id, row_kind, batch_id, ordered_at, true as is_paid from raw_orders
+                where order_id in (select order_id from asked)
                 union all
                 select order_id, row_kind, batch_id, null, false from unpaid_orders
+                where order_id in (select order_id from asked)
 
             ),
 
@@ -95,13 +104,13 @@ ORDER_LINES_CHECKS = [
 
             present as (
 
-                select distinct order_id from order_lines
+                select distinct order_id from order_lines where order_id in (select order_id from asked)
 
             )
 
             select
                 count(*) filter (d.order_id is null or p.order_id is null) as wrong_orders,
-                count(p.order_id) as orders,
+                count(p.order_id) as orders_looked_at,
             from due d
             full join present p on p.order_id = d.order_id
         """,
@@ -113,8 +122,9 @@ ORDER_LINES_CHECKS = [
         "that has landed, the line counts nowhere.",
         sql="""
             select count(*) as lines_waiting
-            from raw_orders
-            where ordered_at is null and order_id not in (select order_id from order_lines)
+            from raw_orders r
+            where r.ordered_at is null
+                and not exists (select 1 from order_lines o where o.order_id = r.order_id)
         """,
         blocking=False,
     ),
@@ -130,8 +140,7 @@ ORDER_LINES_CHECKS = [
         name="orders_have_one_customer",
         description="All lines of an order belong to the same customer.",
         sql="""
-            select count(*) as orders_with_several_customers
-            from (select order_id from order_lines group by order_id having count(distinct customer_id) > 1)
+            select count(*) as orders_with_several_customers from mixed_orders
         """,
         blocking=False,
     ),

@@ -8,15 +8,14 @@ the stages that follow.
 
 import hashlib
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.batches import DATABASE, Batch, insert_batch
 from rfm_pipeline.ingest.database import fetch_changes
+from rfm_pipeline.ingest.landing import Landing, known_hashes, landed_files, note_hashes
 from rfm_pipeline.ingest.presets import (
     ALL_COLUMNS,
     CANONICAL,
@@ -34,7 +33,7 @@ from rfm_pipeline.ingest.schemas import (
     REJECTED_ROWS,
     UNPAID_ORDERS,
 )
-from rfm_pipeline.ingest.texts import SUFFIXES, has_known_suffix, is_order_file
+from rfm_pipeline.ingest.texts import SUFFIXES, has_known_suffix
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.shop import DatabaseSection, Shop
 from rfm_pipeline.staging import staging_folder
@@ -44,35 +43,18 @@ from rfm_pipeline.warehouse.sql import read_sql
 
 Progress = Callable[[str], None]
 
-_FRESH_SECONDS = 2.0  # a file younger than this may still be growing
-_PAUSE_SECONDS = 0.25
 _DATABASE_REQUIRED = ("order_id", "customer_id", "ordered_at", "quantity")
 
 _TOUCHED_ORDERS = "create table if not exists touched_orders (order_id varchar not null)"
+# orders whose lines changed since order_lines' checks last passed: a check needn't read all the others again
+_UNCHECKED_ORDERS = "create table if not exists unchecked_orders (order_id varchar not null)"
+_MIXED_ORDERS = "create table if not exists mixed_orders (order_id varchar not null)"
 _TOUCHED_WEEKS = "create table if not exists touched_weeks (week date not null)"
 _FORMER = "(select batch_id from order_batches where file_name = $file_name)"
+_SEVERAL_CUSTOMERS = (
+    "select order_id from {lines} group by order_id having min(customer_id) <> max(customer_id)"
+)
 _SETTINGS = "create table if not exists settings_used (name varchar not null, value varchar not null)"
-
-
-@dataclass(frozen=True)
-class Landing:
-    """A file of the landing folder.
-
-    Attributes:
-        path: The file.
-        name: Its name below ``orders/``, by which a changed file is known again.
-        content_hash: SHA-256 of its bytes.
-        state: Its size and the time of its last change when it was hashed.
-    """
-
-    path: Path
-    name: str
-    content_hash: str
-    state: tuple[int, float]
-
-    def is_still_the_same(self) -> bool:
-        """Whether nobody wrote to the file since."""
-        return _state(self.path) == self.state
 
 
 @dataclass
@@ -92,50 +74,6 @@ class LoadReport:
     ignored: list[str] = field(default_factory=list)
 
 
-def landed_files(shop: Shop, pause: Callable[[float], None] = time.sleep) -> tuple[list[Landing], list[str]]:
-    """The exports in the landing folder, by name: within one run a later name is the later export.
-
-    Args:
-        shop: The settings.
-        pause: Waits a moment to see whether a file that was just written to still grows.
-
-    Returns:
-        The exports, and the names of those that are still being written: they are left for the next run.
-    """
-    folder = shop.orders_dir
-    paths = [path for path in sorted(folder.rglob("*")) if is_order_file(path)]
-    before = {path: _state(path) for path in paths}
-    if any(time.time() - modified < _FRESH_SECONDS for _, modified in before.values()):
-        pause(_PAUSE_SECONDS)
-    files, growing = [], []
-    for path in paths:
-        name = path.relative_to(folder).as_posix()
-        if _state(path) == before[path]:
-            file = Landing(path, name, _hash(path), before[path])
-            if file.is_still_the_same():
-                files.append(file)
-                continue
-        growing.append(name)
-    return files, growing
-
-
-def _state(path: Path) -> tuple[int, float]:
-    """Size and time of the last change; a file that is gone has none."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return -1, 0.0
-    return found.st_size, found.st_mtime
-
-
-def _hash(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return ""
-
-
 def read_as(shop: Shop, preset: Preset) -> str:
     """A hash of all settings that make another thing of the same bytes."""
     told = (preset.fingerprint, shop.shop.timezone, shop.orders.encoding, shop.orders.delimiter)
@@ -149,6 +87,12 @@ def prepare_tables(warehouse: Warehouse) -> None:
             session.create(table)
         for statement in (_TOUCHED_ORDERS, _TOUCHED_WEEKS, _SETTINGS):
             session.execute(statement)
+        if not session.has("unchecked_orders"):
+            # a warehouse of an older version: all its orders are to be looked at once
+            session.execute(_UNCHECKED_ORDERS)
+            session.execute("insert into unchecked_orders select distinct order_id from raw_orders")
+            session.execute(_MIXED_ORDERS)
+            session.execute(f"insert into mixed_orders {_SEVERAL_CUSTOMERS.format(lines='order_lines')}")
 
 
 def load_new_orders(
@@ -192,9 +136,13 @@ def load_new_files(
         ShopFileError: If the preset is unknown.
     """
     family = load_family(shop.orders.preset, shop.home)
-    landed, growing = landed_files(shop)
     prepare_tables(warehouse)
     with warehouse.transaction() as session:
+        hashes = known_hashes(session)
+    # hashing may take long: the warehouse isn't held meanwhile
+    landed, growing = landed_files(shop, hashes)
+    with warehouse.transaction() as session:
+        note_hashes(session, landed)
         _forget_sources(session, is_database=True)
         _follow_names(session, landed)
         # other settings make another thing of the same bytes
@@ -420,12 +368,21 @@ def update_order_lines(warehouse: Warehouse, shop: Shop) -> dict[str, int]:
         session.execute("insert into order_lines by name select * from new_lines")
         validate(ORDER_LINES, session.batches("select * from new_lines"), "order_lines")
         _update_contacts(session)
+        session.execute("delete from mixed_orders where order_id in (select order_id from touched_orders)")
+        session.execute(f"insert into mixed_orders {_SEVERAL_CUSTOMERS.format(lines='new_lines')}")
+        session.execute("insert into unchecked_orders select distinct order_id from touched_orders")
         session.execute("delete from touched_orders")
         return {
             "orders": orders,
             "lines": session.value("select count(*) from new_lines"),
             "weeks": session.value("select count(*) from touched_weeks") - before,
         }
+
+
+def note_checked(warehouse: Warehouse) -> None:
+    """Says that the checks of ``order_lines`` passed: its orders needn't be looked at until they change."""
+    with warehouse.transaction() as session:
+        session.execute("delete from unchecked_orders")
 
 
 def _gather_lines(session: Session, family: Sequence[Preset]) -> None:

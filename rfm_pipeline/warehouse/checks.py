@@ -61,15 +61,17 @@ class Verdict:
     figures: dict[str, Any]
 
 
-def unique_key(table: Table, beside: Table | None = None) -> TableCheck:
+def unique_key(table: Table, beside: Table | None = None, only: str | None = None) -> TableCheck:
     """No two rows of a table have the same key.
 
     Args:
         table: The table.
         beside: The table whose asset makes it, if it is a side table.
+        only: A condition on the rows to look at; by default all, of a weekly table those of its weeks.
     """
     key = ", ".join(table.key)
-    where = f"where {MINE}" if table.weekly else ""
+    condition = only or (MINE if table.weekly else None)
+    where = f"where {condition}" if condition else ""
     return TableCheck(
         table=(beside or table).name,
         name=f"{table.name}_unique_key" if beside else "unique_key",
