@@ -1,7 +1,7 @@
 """What runs when: the jobs and the weekly schedule.
 
 ``weekly_job`` is everything, for one week, Monday 06:00 shop time. ``history_job`` is ingest, diagnosis and
-review without any sink, for backfills. ``ingest_job`` only looks for new orders.
+review without any sink or page, for backfills. ``ingest_job`` only looks for new orders.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,15 @@ def build_jobs(
     diagnose: Sequence[dg.AssetsDefinition],
     recall: Sequence[dg.AssetsDefinition],
     review: Sequence[dg.AssetsDefinition],
+    documents: Sequence[dg.AssetsDefinition],
 ) -> list[Job]:
     """The jobs over the stages' assets."""
     return [
         dg.define_asset_job(
             "weekly_job",
-            selection=[*ingest, *diagnose, *recall, *review],
-            description="Everything, for one week: orders in, list and tags out, outcomes told. "
-            "Backfills of it send nothing.",
+            selection=[*ingest, *diagnose, *recall, *review, *documents],
+            description="Everything, for one week: orders in, list and tags out, outcomes told, the page "
+            "written. Backfills of it send nothing.",
         ),
         dg.define_asset_job(
             "history_job",

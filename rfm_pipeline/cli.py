@@ -175,6 +175,51 @@ def run(
 
 
 @app.command()
+def report(
+    home: Home = None,
+    week: Annotated[
+        str | None, typer.Option(help="The week, named by its Monday; the newest if left out.")
+    ] = None,
+    is_opened: Annotated[bool, typer.Option("--open/--no-open", help="Show it in the browser.")] = True,
+) -> None:
+    """Opens the owner's page of a week, drawn from the tables as they are now."""
+    import webbrowser
+
+    from rfm_pipeline.definitions import warehouse_of
+    from rfm_pipeline.review.report import newest_week, write_reports
+    from rfm_pipeline.shop import load_shop
+    from rfm_pipeline.weeks import parse_week
+
+    shop = load_shop(_home(home))
+    warehouse = warehouse_of(shop)
+    asked = newest_week(warehouse, shop) if week is None else parse_week(shop, week)
+    path = write_reports(warehouse, shop, [asked])[asked]
+    typer.echo(str(path))
+    if is_opened and not webbrowser.open(path.as_uri()):
+        typer.echo("no browser was found here: open the file yourself", err=True)
+
+
+@app.command()
+def playbook(
+    home: Home = None,
+    is_opened: Annotated[bool, typer.Option("--open/--no-open", help="Show it in the browser.")] = True,
+) -> None:
+    """Writes the method as a document, from the settings in force, and opens it."""
+    import webbrowser
+
+    from rfm_pipeline.definitions import warehouse_of
+    from rfm_pipeline.review.playbook import write_playbook
+    from rfm_pipeline.shop import load_shop
+
+    shop = load_shop(_home(home))
+    written = write_playbook(warehouse_of(shop), shop)
+    for path in written.values():
+        typer.echo(str(path))
+    if is_opened and not webbrowser.open(written["html"].as_uri()):
+        typer.echo("no browser was found here: open the file yourself", err=True)
+
+
+@app.command()
 def sample(
     home: Annotated[Path, typer.Argument(help="The folder to make.")],
     customers: Annotated[int, typer.Option(min=1, help="About how many customers.")] = 6000,

@@ -13,6 +13,7 @@ from rfm_pipeline.ingest import checks as ingest_checks
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.recall import assets as recall
 from rfm_pipeline.review import assets as review
+from rfm_pipeline.review import documents
 from rfm_pipeline.shop import Shop, home_from_environment, load_shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 
@@ -51,6 +52,7 @@ def build_defs(home: Path) -> dg.Definitions:
         diagnose.build_assets(shop),
         recall.build_assets(shop, EARLIER_CHECKS),
         review.build_assets(shop),
+        documents.build_assets(shop),
     )
     jobs = automation.build_jobs(*stages)
     return dg.Definitions(

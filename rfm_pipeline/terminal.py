@@ -13,6 +13,7 @@ from rfm_pipeline.definitions import warehouse_of
 from rfm_pipeline.diagnose.schemas import SEGMENTS
 from rfm_pipeline.ingest.report import FileCheck
 from rfm_pipeline.recall.sinks import sink_for
+from rfm_pipeline.review.report import report_path
 from rfm_pipeline.runner import RunReport
 from rfm_pipeline.shop import CHURN_CLASSES, Shop
 from rfm_pipeline.warehouse.duckdb import Session
@@ -115,6 +116,9 @@ def print_summary(shop: Shop, report: RunReport) -> None:
     tags = sink_for(shop).written_to(week)
     if tags is not None and tags.exists():
         console.print(f"tags:   {tags}", soft_wrap=True, highlight=False)
+    page = report_path(shop, week)
+    if page.exists():
+        console.print(f"report: {page} (rfm report)", soft_wrap=True, highlight=False)
     console.print(f"lineage and history: rfm ui --home {shop.home}", soft_wrap=True, highlight=False)
 
 

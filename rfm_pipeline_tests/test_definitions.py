@@ -52,7 +52,8 @@ def _assets(defs: dg.Definitions) -> Iterator[str]:
         }
         yield from _wrapped(f"from {_list(_parent(name, mapping) for name, mapping in mappings.items())}")
         yield from _wrapped(_partitions(node.partitions_def, node.backfill_policy))
-        yield from _wrapped(f"columns {', '.join(_columns(node.metadata))}")
+        if "dagster/column_schema" in node.metadata:
+            yield from _wrapped(f"columns {', '.join(_columns(node.metadata))}")
         for check in sorted(graph.get_check_keys_for_assets({key})):
             spec = graph.get_check_spec(check)
             yield from _wrapped(

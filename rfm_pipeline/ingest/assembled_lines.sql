@@ -1,4 +1,4 @@
--- lines: one row is a line of an order, made from the rows of a platform's order list, its line file, or both.
+-- assembled_lines: one row is a line of an order, made from the rows of a platform's order list, its line file, or both.
 -- Buyer, time, amount and refund that the platform gives for the whole order come to its lines: the amount in
 -- proportion to price times quantity, the refund in proportion to what was paid, to the cent and without a rest.
 -- An order that only its list holds becomes one line a title.

@@ -94,6 +94,42 @@ def sleeping_svg(
     return _drawn(alt.layer(bars, words), title, subtitle, theme, height=44 * len(spans))
 
 
+def newly_silent_svg(counts: pl.DataFrame, *, title: str, theme: Theme = LIGHT) -> str:
+    """How many fell silent each week, by class.
+
+    Args:
+        counts: week, churn_class, customers; every week that is to be seen, also those with 0.
+        title: The headline.
+        theme: The ground it stands on.
+    """
+    data = [
+        {
+            "week": f"{row['week']:%m-%d}",
+            "order": f"{row['week']:%Y-%m-%d}",
+            "label": _CLASS_NAMES[row["churn_class"]],
+            "customers": row["customers"],
+        }
+        for row in counts.iter_rows(named=True)
+    ]
+    weeks = [f"{week:%m-%d}" for week in counts["week"].unique().sort()]
+    bars = (
+        alt.Chart(alt.Data(values=data))
+        .mark_bar()
+        .encode(
+            x=alt.X("week:O")
+            .sort(weeks)
+            .axis(labelAngle=-45, grid=False, labelOverlap=True)
+            .title("周（周一日期）"),
+            y=alt.Y("customers:Q", stack=True)
+            .axis(format="~s", grid=True, tickCount=4, tickMinStep=1)
+            .title("客户数"),
+            color=_legend("label", _CLASS_NAMES, _CLASS_COLORS, ""),
+        )
+    )
+    newest = counts.filter(pl.col("week") == counts["week"].max())["customers"].sum()
+    return _drawn(bars, title, f"本周 {newest:,} 位", theme, height=200)
+
+
 def dormancy_svg(
     curve: pl.DataFrame,
     *,
