@@ -11,6 +11,7 @@ Belongs here: the models. Which customers they are asked about is ``value``'s.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,12 @@ class Histories:
     t: Floats
     customers: Floats
 
+    @cached_property
+    def distinct_x(self) -> tuple[Floats, NDArray[np.intp]]:
+        """The different x, and where each history's stands among them: there are few, and Gamma is dear."""
+        distinct, places = np.unique(self.x, return_inverse=True)
+        return distinct, places
+
 
 @dataclass(frozen=True)
 class BgNbd:
@@ -50,18 +57,16 @@ class BgNbd:
     def log_likelihood(self, data: Histories) -> float:
         """Of all customers' histories; equation (6) of the paper, in logarithms."""
         r, alpha, a, b = self.r, self.alpha, self.a, self.b
-        x, again = data.x, data.x > 0
+        x, place = data.distinct_x
         base = special.gammaln(r + x) - special.gammaln(r) + r * np.log(alpha)
-        stays = special.betaln(a, b + x) - special.betaln(a, b) - (r + x) * np.log(alpha + data.t)
-        left_x = np.where(again, x, 1.0)
-        leaves = (
-            special.betaln(a + 1, b + left_x - 1)
-            - special.betaln(a, b)
-            - (r + left_x) * np.log(alpha + data.t_x)
-        )
+        stays_x = special.betaln(a, b + x) - special.betaln(a, b)
         # who bought once has had no purchase after which to leave: the model counts them as still there
-        either = np.where(again, np.logaddexp(stays, leaves), stays)
-        return float(np.sum(data.customers * (base + either)))
+        leaves_x = np.where(
+            x > 0, special.betaln(a + 1, b + np.maximum(x, 1.0) - 1) - special.betaln(a, b), -np.inf
+        )
+        stays = stays_x[place] - (r + data.x) * np.log(alpha + data.t)
+        leaves = leaves_x[place] - (r + data.x) * np.log(alpha + data.t_x)
+        return float(np.sum(data.customers * (base[place] + np.logaddexp(stays, leaves))))
 
     def expected_purchases(self, data: Histories, ahead: float) -> Floats:
         """Purchases of each history in the time ahead; equation (10) of the paper."""
