@@ -22,7 +22,7 @@ from rfm_pipeline.recall.contacts import Reach, read_order_contacts, read_reach
 from rfm_pipeline.recall.listing import write_recall_list
 from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
 from rfm_pipeline.recall.sinks import sink_for
-from rfm_pipeline.recall.words import compile_words
+from rfm_pipeline.recall.words import UNNAMED_PRODUCT, compile_words
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.checks import TableCheck, stored_verdicts
 from rfm_pipeline.warehouse.duckdb import Warehouse
@@ -79,7 +79,11 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
             RECALL_LIST,
             report.rows,
             checks.RECALL_LIST_CHECKS,
-            params={"holdout_share": shop.recall.holdout_share},
+            params={
+                "holdout_share": shop.recall.holdout_share,
+                "message_rules": shop.recall.message_rules,
+                "unnamed_product": UNNAMED_PRODUCT,
+            },
             metadata={
                 "sealed": newest in report.sealed,
                 "queued": report.queued.get(newest, 0),
