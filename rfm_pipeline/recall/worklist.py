@@ -196,8 +196,8 @@ def write_worklist(shop: Shop, ledger: Ledger, reach: Reach, week: date) -> Work
     }
     if not is_kept:
         book = _workbook(shop, rows, sealed.filter(pl.col("arm") != RECALL).height, week, sealed_at)
-        # the mark first: a workbook without its mark would pass for the team's
-        files = {_mark(path): _digest(book).encode(), path: book} | files
+        # the mark first: a workbook that isn't marked would pass for the team's
+        files = {_mark(path): _marked(path, book), path: book} | files
     _write(shop, files)
     counts = dict(rows.group_by("churn_class").len().iter_rows())
     return WorkList(
@@ -218,16 +218,23 @@ def _digest(content: bytes) -> str:
 
 
 def _mark(path: Path) -> Path:
-    """What says how a workbook was when it was written."""
+    """The file that says what a workbook was whenever it was written: a digest a line."""
     return path.with_name(f".{path.stem}.sha256")
 
 
-def _is_edited(path: Path) -> bool:
-    """Whether a workbook differs from what was written last, or nobody knows what was."""
-    if not path.exists():
-        return False
+def _digests(path: Path) -> list[str]:
     mark = _mark(path)
-    return not mark.exists() or _digest(path.read_bytes()) != mark.read_text("ascii")
+    return mark.read_text("ascii").split() if mark.exists() else []
+
+
+def _marked(path: Path, book: bytes) -> bytes:
+    """The mark with one more workbook in it; former ones stay, a killed run may have left one of them."""
+    return "\n".join(dict.fromkeys([*_digests(path), _digest(book)])).encode()
+
+
+def _is_edited(path: Path) -> bool:
+    """Whether a workbook is none that was written here."""
+    return path.exists() and _digest(path.read_bytes()) not in _digests(path)
 
 
 def _write(shop: Shop, files: Mapping[Path, bytes]) -> None:

@@ -200,6 +200,19 @@ def test_a_workbook_that_the_team_wrote_into_stays(tmp_path: Path, mark_is_lost:
     assert rows_of(path)["c1"]["触达结果（填）"] == "已触达"
 
 
+def test_a_run_that_was_killed_before_the_workbook_was_replaced_is_made_good(tmp_path: Path) -> None:
+    shop, ledger = home_with(tmp_path)
+    path = write_worklist(shop, ledger, reach(shop), WEEK).workbook
+    former = path.read_bytes()
+    shop.suppression_dir.mkdir()
+    (shop.suppression_dir / "no.csv").write_text("customer_id,channel\nc5,\n", "utf-8")
+    write_worklist(shop, ledger, reach(shop), WEEK)
+    # the mark was written, the workbook was not
+    path.write_bytes(former)
+    assert not write_worklist(shop, ledger, reach(shop), WEEK).is_kept
+    assert "c5" not in rows_of(path)
+
+
 def test_who_said_no_since_the_list_was_sealed_is_left_out(tmp_path: Path) -> None:
     shop, ledger = home_with(tmp_path, suppression="customer_id,channel\nc5,\nc1,sms\n")
     made = write_worklist(shop, ledger, reach(shop), WEEK)
