@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rfm_pipeline.cli_home import Home, home_folder
+from rfm_pipeline.cli_recall import recall
 from rfm_pipeline.errors import RfmError
 
 if TYPE_CHECKING:
@@ -32,15 +34,7 @@ exports into `myshop/orders/`, `rfm run --home myshop`, `rfm ui --home myshop`.
 """,
 )
 
-Home = Annotated[
-    Path | None, typer.Option("--home", help="The shop's folder; RFM_HOME or data/ if left out.")
-]
-
-
-def _home(home: Path | None) -> Path:
-    from rfm_pipeline.shop import home_from_environment
-
-    return home_from_environment() if home is None else home.expanduser().resolve()
+app.add_typer(recall)
 
 
 def _date(text: str) -> date:
@@ -145,7 +139,7 @@ def _shop_of(path: Path, home: Path | None) -> "Shop | None":
     from rfm_pipeline.shop import load_shop
 
     if home is not None or "RFM_HOME" in os.environ:
-        return load_shop(_home(home))
+        return load_shop(home_folder(home))
     folders = path.expanduser().resolve().parents
     return next((load_shop(folder) for folder in folders if (folder / "shop.yaml").exists()), None)
 
@@ -167,7 +161,7 @@ def run(
 
     if week and weeks:
         raise RfmError("write either --week or --weeks, not both.")
-    shop = load_shop(_home(home))
+    shop = load_shop(home_folder(home))
     asked = [parse_week(shop, week)] if week else parse_weeks(shop, weeks) if weeks else None
     with progress() as say:
         report = Runner(shop, say).run(asked)
@@ -190,7 +184,7 @@ def report(
     from rfm_pipeline.shop import load_shop
     from rfm_pipeline.weeks import parse_week
 
-    shop = load_shop(_home(home))
+    shop = load_shop(home_folder(home))
     warehouse = warehouse_of(shop)
     asked = newest_week(warehouse, shop) if week is None else parse_week(shop, week)
     path = write_reports(warehouse, shop, [asked])[asked]
@@ -211,7 +205,7 @@ def playbook(
     from rfm_pipeline.review.playbook import write_playbook
     from rfm_pipeline.shop import load_shop
 
-    shop = load_shop(_home(home))
+    shop = load_shop(home_folder(home))
     written = write_playbook(warehouse_of(shop), shop)
     for path in written.values():
         typer.echo(str(path))
@@ -282,7 +276,7 @@ def ui(
     from rfm_pipeline.runner import prepare_instance
     from rfm_pipeline.shop import load_shop
 
-    shop = load_shop(_home(home))
+    shop = load_shop(home_folder(home))
     with socket.socket() as probe:
         if probe.connect_ex((host, port)) == 0:
             raise RfmError(
@@ -318,7 +312,7 @@ def forget(
     from rfm_pipeline.ledger import Ledger
     from rfm_pipeline.shop import load_shop
 
-    shop = load_shop(_home(home))
+    shop = load_shop(home_folder(home))
     customer_id, warehouse, ledger = customer.strip(), warehouse_of(shop), Ledger(shop.ledger_url)
     if not yes:
         traces = find_traces(shop, warehouse, ledger, customer_id)

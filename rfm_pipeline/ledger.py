@@ -247,6 +247,19 @@ class Ledger:
         with self._begin() as connection:
             return set(connection.scalars(sa.select(CAMPAIGNS.c.week)))
 
+    def sealed_at(self, week: date) -> datetime:
+        """When a week's list was sealed, in UTC without a zone.
+
+        Raises:
+            RfmError: If it isn't sealed.
+        """
+        with self._begin() as connection:
+            found = connection.scalar(sa.select(CAMPAIGNS.c.sealed_at).where(CAMPAIGNS.c.week == week))
+        if found is None:
+            raise RfmError(f"the list of week {week} isn't sealed.")
+        assert isinstance(found, datetime)
+        return found
+
     def assignments(
         self, weeks: Sequence[date] | None = None, columns: Sequence[str] = tuple(ASSIGNMENT_SCHEMA)
     ) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import difflib
 import os
 import re
 from collections.abc import Hashable
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 from functools import cache
 from importlib import resources
@@ -188,6 +188,19 @@ def _one_per_class(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+class SendingHours(Section):
+    """When messages may be sent, on the shop's clock."""
+
+    begins: time = time(9)
+    ends: time = time(21)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "SendingHours":
+        if self.begins >= self.ends:
+            raise ValueError(f"begins {self.begins:%H:%M} must lie before ends {self.ends:%H:%M}")
+        return self
+
+
 class RecallSection(Section):
     """Who is recalled, with which offer, and how much may happen in one week."""
 
@@ -198,6 +211,9 @@ class RecallSection(Section):
     max_changes: int = Field(default=1000, ge=0)
     allow_past_weeks: bool = False
     sink: Literal["local"] = "local"
+    worklist_names: Literal["masked", "full", "none"] = "masked"
+    sending_hours: SendingHours = SendingHours()
+    message_rules: Literal["china", "none"] = "china"
     offers: Annotated[dict[str, str], BeforeValidator(_one_per_class)] = {
         "A": "100元专属礼券+新品优先选购权",
         "B": "会员专享特惠场，折上再9折",
@@ -311,7 +327,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _line_of(text: str, path: tuple[int | str, ...]) -> int | None:
+def line_of(text: str, path: tuple[int | str, ...]) -> int | None:
     """The 1-based line on which a key of the YAML text stands, or None if it isn't written there."""
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     line = None
@@ -346,7 +362,7 @@ def _explain(error: ValidationError, text: str, path: Path) -> str:
     for problem in error.errors():
         place = tuple(part for part in problem["loc"] if not str(part).startswith("function-"))
         name = ".".join(str(part) for part in place)
-        line = _line_of(text, place)
+        line = line_of(text, place)
         where = f"{path}, line {line}" if line else str(path)
         if problem["type"] == "extra_forbidden":
             known = _known_keys(place)

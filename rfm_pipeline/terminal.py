@@ -13,6 +13,7 @@ from rfm_pipeline.definitions import warehouse_of
 from rfm_pipeline.diagnose.schemas import SEGMENTS
 from rfm_pipeline.ingest.report import FileCheck
 from rfm_pipeline.recall.sinks import sink_for
+from rfm_pipeline.recall.worklist import worklist_path
 from rfm_pipeline.review.report import report_path
 from rfm_pipeline.runner import RunReport
 from rfm_pipeline.shop import CHURN_CLASSES, Shop
@@ -116,6 +117,9 @@ def print_summary(shop: Shop, report: RunReport) -> None:
     tags = sink_for(shop).written_to(week)
     if tags is not None and tags.exists():
         console.print(f"tags:   {tags}", soft_wrap=True, highlight=False)
+    work = worklist_path(shop, week)
+    if work.exists():
+        console.print(f"work list: {work}", soft_wrap=True, highlight=False)
     page = report_path(shop, week)
     if page.exists():
         console.print(f"report: {page} (rfm report)", soft_wrap=True, highlight=False)

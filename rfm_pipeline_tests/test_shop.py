@@ -1,6 +1,6 @@
 """``shop.yaml``: every default, and every mistake answered with file, line, key and what was expected."""
 
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from rfm_pipeline.shop import (
     home_from_environment,
     load_shop,
 )
+from rfm_pipeline_tests.helpers import make_shop
 
 LEAST = "shop:\n  name: 茶铺\n  first_week: 2024-01-01\n"
 
@@ -88,6 +89,9 @@ def test_every_default_of_the_recall_is_the_documented_one(tmp_path: Path) -> No
         "max_changes": 1000,
         "allow_past_weeks": False,
         "sink": "local",
+        "worklist_names": "masked",
+        "sending_hours": {"begins": time(9), "ends": time(21)},
+        "message_rules": "china",
     }
     assert set(recall.offers) == set(recall.tags) == set(recall.words) == set(CHURN_CLASSES)
     assert all(len(tag) <= 30 for tag in recall.tags.values())
@@ -98,6 +102,24 @@ def test_the_shipped_words_are_words_for_every_class_and_channel(tmp_path: Path)
     for one in words.values():
         assert all(text.strip() for text in one.model_dump().values())
     assert default_words_text().startswith(("A:", "#"))
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "is_error"),
+    [
+        ("09:00", "21:00", False),
+        ("09:00", "09:01", False),
+        ("09:00", "09:00", True),
+        ("21:00", "09:00", True),
+    ],
+)
+def test_sending_hours_begin_before_they_end(tmp_path: Path, begins: str, ends: str, is_error: bool) -> None:
+    hours = {"recall": {"sending_hours": {"begins": begins, "ends": ends}}}
+    if is_error:
+        with pytest.raises(ShopFileError, match=r"recall\.sending_hours: begins .* must lie before ends"):
+            make_shop(tmp_path, **hours)
+    else:
+        assert make_shop(tmp_path, **hours).recall.sending_hours.begins == time.fromisoformat(begins)
 
 
 def test_the_folders_of_a_home(tmp_path: Path) -> None:

@@ -1,16 +1,19 @@
-"""The recall stage's assets: ``recall_list``, ``tag_plan`` and ``customer_tags``.
+"""The recall stage's assets: ``recall_list``, ``tag_plan``, ``customer_tags`` and ``ops_worklist``.
 
-Only ``customer_tags`` touches the world, and it guards itself: see ``recall.guards``.
+``customer_tags`` touches the world, and guards itself: see ``recall.guards``. ``ops_worklist`` only hands out
+a list that passed those guards.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from functools import cache, partial
 from typing import Any
 
 import dagster as dg
 
 from rfm_pipeline.asset_kit import (
+    OWNER,
+    POOL,
     asked_weeks,
     asset_arguments,
     one_connection,
@@ -22,11 +25,12 @@ from rfm_pipeline.recall.contacts import Reach, read_order_contacts, read_reach
 from rfm_pipeline.recall.listing import write_recall_list
 from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
 from rfm_pipeline.recall.sinks import sink_for
-from rfm_pipeline.recall.words import compile_words
+from rfm_pipeline.recall.words import UNNAMED_PRODUCT, compile_words
+from rfm_pipeline.recall.worklist import write_worklist
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.checks import TableCheck, stored_verdicts
 from rfm_pipeline.warehouse.duckdb import Warehouse
-from rfm_pipeline.weeks import shop_now
+from rfm_pipeline.weeks import as_of, newest_closed_week, shop_now, weekly_partitions
 
 STAGE = "recall"
 _LEDGER_KINDS = frozenset({"duckdb", "sqlite"})
@@ -79,7 +83,11 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
             RECALL_LIST,
             report.rows,
             checks.RECALL_LIST_CHECKS,
-            params={"holdout_share": shop.recall.holdout_share},
+            params={
+                "holdout_share": shop.recall.holdout_share,
+                "message_rules": shop.recall.message_rules,
+                "unnamed_product": UNNAMED_PRODUCT,
+            },
             metadata={
                 "sealed": newest in report.sealed,
                 "queued": report.queued.get(newest, 0),
@@ -156,7 +164,74 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
             metadata=outcome,
         )
 
-    return [recall_list, tag_plan, customer_tags]
+    @dg.asset(
+        name="ops_worklist",
+        group_name=STAGE,
+        deps=[customer_tags],
+        description="The operations team's Excel file of a sealed list in out/worklists/, with the upload "
+        "file for the text-message platform and the coupon import beside it. Made from the ledger; a "
+        "workbook that the team has written into is left as it is.",
+        kinds={"xlsx", "csv"},
+        owners=[OWNER],
+        pool=POOL,
+        partitions_def=weekly_partitions(shop),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        check_specs=[
+            dg.AssetCheckSpec(
+                "holdout_is_left_alone",
+                asset="ops_worklist",
+                description="By the ledger, no customer of any hold-out was ever given a tag by the list "
+                "they were drawn on, or holds words, an offer or a coupon.",
+                blocking=True,
+            )
+        ],
+    )
+    @one_connection
+    def ops_worklist(
+        context: dg.AssetExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        ledger: dg.ResourceParam[Ledger],
+    ) -> dg.MaterializeResult:
+        touched = tagging.touched_holdout(ledger)
+        proof = dg.AssetCheckResult(
+            check_name="holdout_is_left_alone",
+            passed=not any(touched.values()),
+            severity=dg.AssetCheckSeverity.ERROR,
+            metadata=touched,
+        )
+        weeks = asked_weeks(context)
+        if refusal := _no_worklist(ledger, shop, weeks):
+            context.log.warning(f"no work list: {refusal}")
+            return dg.MaterializeResult(metadata={"refused": refusal}, check_results=[proof])
+        made = write_worklist(shop, ledger, _reach(warehouse, shop), weeks[0])
+        return dg.MaterializeResult(
+            metadata={
+                "work_list": dg.MetadataValue.path(str(made.workbook)),
+                "sms_upload": dg.MetadataValue.path(str(made.sms_upload)),
+                "coupon_import": dg.MetadataValue.path(str(made.coupon_import)),
+                "customers": sum(made.customers.values()),
+                **{f"customers_{name}": count for name, count in made.customers.items()},
+                "left_out_since_sealed": made.left_out,
+                "kept_as_the_team_left_it": made.is_kept,
+            },
+            check_results=[proof],
+        )
+
+    return [recall_list, tag_plan, customer_tags, ops_worklist]
+
+
+def _no_worklist(ledger: Ledger, shop: Shop, weeks: Sequence[date]) -> str | None:
+    """Why no work list may be made of these weeks, None if it may."""
+    if len(weeks) != 1:
+        return f"this run is asked for {len(weeks)} weeks; a work list is made of a single one"
+    [week] = weeks
+    if week not in ledger.sealed_weeks():
+        return f"the list of week {week} was not sent, so nobody on it may be contacted"
+    now, last = shop_now(shop), as_of(week) + timedelta(days=shop.recall.campaign_days)
+    is_over = now.date() >= last and week != newest_closed_week(shop, now)
+    if is_over and not shop.recall.allow_past_weeks:
+        return f"the campaign of week {week} ended on {last}"
+    return None
 
 
 def _refusal(

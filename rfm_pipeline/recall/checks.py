@@ -3,9 +3,23 @@
 from rfm_pipeline.ledger import FORGOTTEN
 from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
 from rfm_pipeline.warehouse.checks import MINE, TableCheck, unique_key
+from rfm_pipeline.warehouse.sql import read_sql
 
 # a forgotten customer's row stays for the counts, without anything that could be sent
 NOT_FORGOTTEN = f"not starts_with(customer_id, '{FORGOTTEN}')"
+
+_RULES = (
+    "signature",
+    "opt_out_ending",
+    "too_long",
+    "forbidden_sign",
+    "short_link",
+    "no_way_to_refuse",
+    "placeholder_left",
+    "wording_gateways_refuse",
+    "several_segments",
+    "product_unnamed",
+)
 
 RECALL_LIST_CHECKS = [
     unique_key(RECALL_LIST),
@@ -64,6 +78,19 @@ RECALL_LIST_CHECKS = [
                 from recall_list where {MINE}
             )
             where trim(words) = '' or contains(words, '{{{{') or contains(words, '}}}}')
+        """,
+    ),
+    TableCheck(
+        table=RECALL_LIST.name,
+        name="words_may_be_sent",
+        description="The texts keep the rules for promotional messages (recall.message_rules): signature, "
+        "opt-out, length, signs, links, a way to refuse. Says beside it how many speak of recall or coupons, "
+        "which some carriers' gateways refuse: delivery of those can't be promised.",
+        sql=f"""
+            select
+                count(*) filter (severity = 'error') as broken_rules,
+                {", ".join(f"count(*) filter (rule = '{rule}') as {rule}" for rule in _RULES)}
+            from ({read_sql("rfm_pipeline.recall", "message_rules")})
         """,
     ),
 ]

@@ -38,6 +38,7 @@ _KEY_NAMES: dict[str, Sequence[str]] = {
 }
 CONTACT_NAMES: dict[str, Sequence[str]] = {
     **_KEY_NAMES,
+    "name": ("姓名", "客户姓名", "收货人", "收货人姓名", "联系人"),
     "wecom_external_userid": ("external_userid", "外部联系人id"),
     "wecom_userid": ("userid", "企业微信账号"),
     "consent_sms": ("短信同意", "同意短信"),

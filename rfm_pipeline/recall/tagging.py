@@ -13,7 +13,7 @@ import polars as pl
 from rfm_pipeline.ledger import DONE, FAILED, FORGOTTEN, PENDING, Ledger
 from rfm_pipeline.recall.contacts import Reach
 from rfm_pipeline.recall.listing import ledger_rows
-from rfm_pipeline.recall.schemas import ADD, CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
+from rfm_pipeline.recall.schemas import ADD, CUSTOMER_TAGS, HOLDOUT, RECALL_LIST, TAG_PLAN
 from rfm_pipeline.recall.sinks import Outcome, TagSink
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
@@ -108,6 +108,24 @@ def apply_tags(warehouse: Warehouse, ledger: Ledger, sink: TagSink, reach: Reach
         failed=final.filter(~pl.col("status").is_in([DONE, PENDING])).height,
         newly_sealed=newly_sealed,
     )
+
+
+def touched_holdout(ledger: Ledger) -> dict[str, int]:
+    """Rows of the ledger in which a hold-out customer was not left alone; none, ever.
+
+    Returns:
+        tags_added: Additions asked for by the list that drew them into the hold-out.
+        words_or_coupons: Assignments to a hold-out that hold something that could be sent.
+    """
+    sendable = ("offer", "coupon_code", "sms", "email_subject", "email_body", "wecom_text")
+    held_out = ledger.assignments(columns=("week", "customer_id", "arm", *sendable)).filter(
+        pl.col("arm") == HOLDOUT
+    )
+    adds = ledger.tag_actions().filter(pl.col("action") == ADD)
+    return {
+        "tags_added": adds.join(held_out, on=["week", "customer_id"], how="semi").height,
+        "words_or_coupons": held_out.filter(pl.any_horizontal(pl.col(sendable).is_not_null())).height,
+    }
 
 
 def _said_no_since(actions: pl.DataFrame, reach: Reach) -> list[Outcome]:

@@ -13,7 +13,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from rfm_pipeline.errors import ShopFileError
 from rfm_pipeline.recall.schemas import RECALL
-from rfm_pipeline.shop import Shop
+from rfm_pipeline.shop import Shop, line_of
 from rfm_pipeline.weeks import as_of
 
 PLACEHOLDERS = ("shop", "product", "coupon", "offer", "valid_until")
@@ -31,7 +31,8 @@ _NOT_IN_A_NAME = {"【": "「", "】": "」", "{{": "{", "}}": "}"}
 _FIELDS = {"sms": "sms", "email_subject": "email_subject", "email_body": "email_body", "wecom_text": "wecom"}
 
 
-def _environment() -> SandboxedEnvironment:
+def environment() -> SandboxedEnvironment:
+    """The sandbox that templates are parsed and rendered in; an unknown name is an error."""
     return SandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False)
 
 
@@ -46,29 +47,48 @@ def _render_example(template: Template, where: str) -> None:
         raise ShopFileError(f"{where} comes out empty; write the words, or leave the default ones.")
 
 
+def template_sources(shop: Shop) -> dict[tuple[str, str], str]:
+    """The templates as they stand in the settings, by class and text column."""
+    return {
+        (churn_class, text): getattr(words, field)
+        for churn_class, words in shop.recall.words.items()
+        for text, field in _FIELDS.items()
+    }
+
+
+def _line(shop: Shop, churn_class: str, field: str) -> str:
+    """Where a template stands in ``shop.yaml``: ", line 60", or nothing for the shipped words."""
+    try:
+        text = (shop.home / "shop.yaml").read_text("utf-8")
+    except OSError:
+        return ""
+    line = line_of(text, ("recall", "words", churn_class, field))
+    return f", line {line}" if line else ""
+
+
 def compile_words(shop: Shop) -> dict[tuple[str, str], Template]:
     """The templates by class and text column, checked.
 
     Raises:
         ShopFileError: If a template can't be parsed, names an unknown placeholder, or can't be rendered.
     """
-    environment = _environment()
+    jinja = environment()
     compiled = {}
-    for churn_class, words in shop.recall.words.items():
-        for text, field in _FIELDS.items():
-            source = getattr(words, field)
-            where = f"{shop.home / 'shop.yaml'}: recall.words.{churn_class}.{field}"
-            try:
-                unknown = meta.find_undeclared_variables(environment.parse(source)) - set(PLACEHOLDERS)
-                compiled[churn_class, text] = environment.from_string(source)
-            except TemplateError as error:
-                raise ShopFileError(f"{where} is no valid template: {error}") from None
-            if unknown:
-                name = sorted(unknown)[0]
-                near = difflib.get_close_matches(name, PLACEHOLDERS, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(PLACEHOLDERS)}"
-                raise ShopFileError(f"{where}: unknown placeholder {name!r}; {hint}")
-            _render_example(compiled[churn_class, text], where)
+    for (churn_class, text), source in template_sources(shop).items():
+        where = f"{shop.home / 'shop.yaml'}{_line(shop, churn_class, _FIELDS[text])}: " + ".".join(
+            ("recall", "words", churn_class, _FIELDS[text])
+        )
+        try:
+            unknown = meta.find_undeclared_variables(jinja.parse(source)) - set(PLACEHOLDERS)
+            compiled[churn_class, text] = jinja.from_string(source)
+        except TemplateError as error:
+            raise ShopFileError(f"{where} is no valid template: {error}") from None
+        if unknown:
+            name = sorted(unknown)[0]
+            near = difflib.get_close_matches(name, PLACEHOLDERS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(PLACEHOLDERS)}"
+            raise ShopFileError(f"{where}: unknown placeholder {name!r}; {hint}")
+        _render_example(compiled[churn_class, text], where)
     return compiled
 
 

@@ -366,5 +366,25 @@ def test_a_silence_that_another_week_listed_meanwhile_fails_in_clear_words(home:
 def test_a_template_that_cannot_be_used_is_told_before_anything_runs(home: Home) -> None:
     path = home.path / "shop.yaml"
     path.write_text(path.read_text("utf-8").replace("礼券{{ coupon }}", "礼券{{ cupon }}"), "utf-8")
-    with pytest.raises(ShopFileError, match=r"unknown placeholder 'cupon'; did you mean 'coupon'\?"):
+    line = next(
+        n for n, text in enumerate(path.read_text("utf-8").splitlines(), 1) if text == "      sms: >-"
+    )
+    expected = rf"line {line}: recall\.words\.A\.sms: unknown placeholder 'cupon'; did you mean 'coupon'\?"
+    with pytest.raises(ShopFileError, match=expected):
         build_defs(home.path)
+
+
+def test_words_that_break_a_rule_keep_the_list_from_being_sent(home: Home) -> None:
+    path = home.path / "shop.yaml"
+    text = path.read_text("utf-8")
+    path.write_text(text.replace("期待您回家看看。拒收请回复R", "期待您回家看看。"), "utf-8")
+    result = home.run(home.newest)
+    [failed] = [event for event in result.all_events if event.is_step_failure]
+    assert failed.step_key == "recall_list"
+    broken = [
+        answer.check_name
+        for answer in result.get_asset_check_evaluations()
+        if not answer.passed and answer.severity == dg.AssetCheckSeverity.ERROR
+    ]
+    assert broken == ["words_may_be_sent"]
+    assert home.nothing_was_sent()
