@@ -37,6 +37,7 @@ from rfm_pipeline.ingest.reading import (
 )
 from rfm_pipeline.ingest.texts import SUFFIXES, has_known_suffix, peek
 from rfm_pipeline.shop import Shop
+from rfm_pipeline.spreadsheets import no_formula
 from rfm_pipeline.warehouse.duckdb import Warehouse
 
 _ROWS_SHOWN = 5
@@ -247,10 +248,8 @@ def write_report(shop: Shop, warehouse: Warehouse, report: LoadReport, now: date
 
 
 def _csv(frame: pl.DataFrame) -> str:
-    # a text that a spreadsheet would take for a formula begins with an apostrophe
-    risky = pl.col("row_text").str.contains(r"^[=+\-@\t\r]")
-    safe = pl.when(risky).then("'" + pl.col("row_text")).otherwise("row_text")
-    return "\ufeff" + frame.with_columns(safe.alias("row_text")).write_csv(quote_style="non_numeric")
+    safe = frame.with_columns(no_formula(pl.col("row_text")))
+    return "\ufeff" + safe.write_csv(quote_style="non_numeric")
 
 
 def _replace(path: Path, text: str) -> None:

@@ -5,7 +5,7 @@ ledger has every change as pending before a sink is called, so a sink that is ki
 with what is not done yet; carrying out the same change twice must be harmless.
 """
 
-import os
+import io
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -15,7 +15,7 @@ import polars as pl
 
 from rfm_pipeline.ledger import DONE
 from rfm_pipeline.shop import Shop
-from rfm_pipeline.staging import staging_folder
+from rfm_pipeline.staging import replace_files
 
 Outcome = tuple[str, str, str, str | None]
 """(customer_id, tag, status, error) of one tag change."""
@@ -64,18 +64,11 @@ class LocalSink:
     def apply(self, week: date, open_actions: pl.DataFrame, all_actions: pl.DataFrame) -> Iterator[Outcome]:
         """See :meth:`TagSink.apply`."""
         columns = ("customer_id", "action", "tag", "churn_class", "reason")
-        self._folder.mkdir(parents=True, exist_ok=True)
-        target = self.written_to(week)
-        with staging_folder(self._out) as staging:
-            part = staging / target.name
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                # with a BOM, so that Excel reads the Chinese tags as UTF-8
-                rows = all_actions.select(columns).sort("action", "tag", "customer_id")
-                rows.write_csv(file, include_bom=True)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(target)
+        # with a BOM, so that Excel reads the Chinese tags as UTF-8
+        rows = all_actions.select(columns).sort("action", "tag", "customer_id")
+        buffer = io.BytesIO()
+        rows.write_csv(buffer, include_bom=True)
+        replace_files(self._out, {self.written_to(week): buffer.getvalue()}, mode=0o600)
         for customer_id, tag in open_actions.select("customer_id", "tag").iter_rows():
             yield customer_id, tag, DONE, None
 

@@ -8,7 +8,6 @@ Belongs here: what stands in the files. When they may be made is the asset's.
 
 import hashlib
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -24,7 +23,8 @@ from rfm_pipeline.recall.listing import sealed_rows
 from rfm_pipeline.recall.schemas import RECALL
 from rfm_pipeline.recall.words import CHANNELS, valid_until
 from rfm_pipeline.shop import CHURN_CLASSES, Shop
-from rfm_pipeline.staging import staging_folder
+from rfm_pipeline.spreadsheets import no_formula
+from rfm_pipeline.staging import replace_files
 from rfm_pipeline.weeks import as_of
 
 CLASS_SHEETS = {"A": "A类 爆款客", "B": "B类 特惠客", "C": "C类 待唤醒"}
@@ -144,15 +144,13 @@ def send_from(shop: Shop, sealed_at: datetime) -> datetime:
     return moment
 
 
-def worklist_rows(shop: Shop, ledger: Ledger, reach: Reach, week: date) -> pl.DataFrame:
+def worklist_rows(shop: Shop, sealed: pl.DataFrame, reach: Reach) -> pl.DataFrame:
     """Whom the team is to contact, by priority, with addresses and words on the channels that are open.
 
     Returns:
         The sealed list's columns and last_order, shown_name, phone, email, wecom, wecom_userid.
     """
-    listed = sealed_rows(ledger, [week]).filter(
-        pl.col("arm") == RECALL, ~pl.col("customer_id").str.starts_with(FORGOTTEN)
-    )
+    listed = sealed.filter(pl.col("arm") == RECALL, ~pl.col("customer_id").str.starts_with(FORGOTTEN))
     left = listed.join(reach.unreachable, on="customer_id", how="anti")
     addresses = reach.addresses.group_by("customer_id", "channel", maintain_order=True).first()
     rows = left.with_columns(last_order=pl.col("silent_since").dt.date())
@@ -184,8 +182,8 @@ def write_worklist(shop: Shop, ledger: Ledger, reach: Reach, week: date) -> Work
 
     The same list gives the same bytes, so writing again changes nothing.
     """
-    rows = worklist_rows(shop, ledger, reach, week)
     sealed = sealed_rows(ledger, [week])
+    rows = worklist_rows(shop, sealed, reach)
     sealed_at = ledger.sealed_at(week)
     path = worklist_path(shop, week)
     sms, coupons = path.with_name(f"{week}_sms.csv"), path.with_name(f"{week}_coupons.csv")
@@ -198,7 +196,7 @@ def write_worklist(shop: Shop, ledger: Ledger, reach: Reach, week: date) -> Work
         book = _workbook(shop, rows, sealed.filter(pl.col("arm") != RECALL).height, week, sealed_at)
         # the mark first: a workbook that isn't marked would pass for the team's
         files = {_mark(path): _marked(path, book), path: book} | files
-    _write(shop, files)
+    replace_files(shop.out_dir, files, mode=0o600)
     counts = dict(rows.group_by("churn_class").len().iter_rows())
     return WorkList(
         workbook=path,
@@ -237,31 +235,10 @@ def _is_edited(path: Path) -> bool:
     return path.exists() and _digest(path.read_bytes()) not in _digests(path)
 
 
-def _write(shop: Shop, files: Mapping[Path, bytes]) -> None:
-    """Puts every file in its place in one step; what stands there already is left as it is."""
-    (shop.out_dir / "worklists").mkdir(parents=True, exist_ok=True)
-    with staging_folder(shop.out_dir) as folder:
-        for path, content in files.items():
-            if path.exists() and path.read_bytes() == content:
-                continue
-            half = folder / path.name
-            descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            half.replace(path)
-
-
 def _csv(frame: pl.DataFrame) -> bytes:
     """A CSV file as Excel and the platforms read it: UTF-8 with a byte order mark, no formulas."""
-    # a spreadsheet would take such a text for a formula
-    text = pl.col(pl.String)
-    safe = frame.with_columns(
-        pl.when(text.str.contains(r"^[=+\-@\t\r]")).then(pl.lit("'") + text).otherwise(text).name.keep()
-    )
     buffer = io.BytesIO()
-    safe.write_csv(buffer, include_bom=True)
+    frame.with_columns(no_formula(pl.col(pl.String))).write_csv(buffer, include_bom=True)
     return buffer.getvalue()
 
 

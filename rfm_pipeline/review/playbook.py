@@ -19,7 +19,7 @@ from rfm_pipeline.drawing import money_text
 from rfm_pipeline.recall.words import compile_words, valid_until
 from rfm_pipeline.review.schemas import VALUE_DAYS, VERDICTS
 from rfm_pipeline.shop import CHURN_CLASSES, Shop
-from rfm_pipeline.staging import staging_folder
+from rfm_pipeline.staging import replace_files
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import week_of
 
@@ -204,13 +204,8 @@ def write_playbook(warehouse: Warehouse, shop: Shop) -> dict[str, Path]:
     markdown = render_markdown(shop, week, counted)
     texts = {"markdown": markdown, "html": render_html(markdown, f"{shop.shop.name} · 沉睡客户召回手册")}
     folder = shop.out_dir / "playbook"
-    folder.mkdir(parents=True, exist_ok=True)
     written = {form: folder / f"playbook.{suffix}" for form, suffix in (("markdown", "md"), ("html", "html"))}
-    with staging_folder(shop.home) as staging:
-        for form, path in written.items():
-            (staging / path.name).write_text(texts[form], "utf-8")
-        for path in written.values():
-            (staging / path.name).replace(path)
+    replace_files(shop.home, {path: texts[form].encode() for form, path in written.items()})
     return written
 
 

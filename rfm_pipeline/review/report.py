@@ -37,7 +37,7 @@ from rfm_pipeline.review.schemas import (
     VERDICTS,
 )
 from rfm_pipeline.shop import CHURN_CLASSES, Shop
-from rfm_pipeline.staging import staging_folder
+from rfm_pipeline.staging import replace_files
 from rfm_pipeline.warehouse.checks import stored_verdicts
 from rfm_pipeline.warehouse.duckdb import Session, Warehouse
 from rfm_pipeline.weeks import WEEK, as_of, weeks_between
@@ -306,11 +306,7 @@ def write_reports(warehouse: Warehouse, shop: Shop, weeks: Sequence[date]) -> di
             cells, limits = _quadrants(session, week)
         page = render(shop, figures, draw(shop, figures, cells, limits))
         path = report_path(shop, week)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with staging_folder(shop.home) as folder:
-            half = folder / path.name
-            half.write_text(page, "utf-8")
-            half.replace(path)
+        replace_files(shop.home, {path: page.encode()})
         written[week] = path
     return written
 
