@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rfm_pipeline.cli_home import Home, home_folder
+from rfm_pipeline.cli_ledger import ledger
 from rfm_pipeline.cli_recall import recall
 from rfm_pipeline.errors import RfmError
 
@@ -35,6 +36,7 @@ exports into `myshop/orders/`, `rfm run --home myshop`, `rfm ui --home myshop`.
 )
 
 app.add_typer(recall)
+app.add_typer(ledger)
 
 
 def _date(text: str) -> date:

@@ -59,7 +59,7 @@ def build_defs(home: Path) -> dg.Definitions:
         assets=[asset for stage in stages for asset in stage],
         jobs=jobs,
         schedules=[automation.build_schedule(jobs[0])],
-        resources={"warehouse": warehouse_of(shop), "ledger": Ledger(shop.ledger_url)},
+        resources={"warehouse": warehouse_of(shop), "ledger": Ledger(lambda: shop.ledger_url)},
         # multiprocess costs seconds a step, and DuckDB allows one writer anyway
         executor=dg.in_process_executor,
     )

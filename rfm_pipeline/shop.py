@@ -27,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from rfm_pipeline.errors import ShopFileError
+from rfm_pipeline.errors import LedgerError, ShopFileError
 
 CHURN_CLASSES = ("A", "B", "C")
 
@@ -121,6 +121,12 @@ class WarehouseSection(Section):
     memory_limit: str = Field(default="4GB", pattern=r"^\d+(\.\d+)?\s*([KMGT]i?B|%)$")
     threads: int | None = Field(default=None, ge=1)
     lock_wait_seconds: float = Field(default=60, ge=0)
+
+
+class LedgerSection(Section):
+    """Where the ledger lives: a file in the home, or PostgreSQL."""
+
+    url_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 
 class Threshold(Section):
@@ -249,6 +255,7 @@ class ShopFile(Section):
     shop: ShopSection
     orders: OrdersSection = OrdersSection()
     warehouse: WarehouseSection = WarehouseSection()
+    ledger: LedgerSection = LedgerSection()
     rules: RulesSection = RulesSection()
     recall: RecallSection = RecallSection()
     wecom: WecomSection = WecomSection()
@@ -291,8 +298,14 @@ class Shop(ShopFile):
 
     @property
     def ledger_url(self) -> str:
-        """Where the ledger lives, as an SQLAlchemy URL."""
-        return f"sqlite:///{self.home / 'ledger.sqlite'}"
+        """Where the ledger lives, as an SQLAlchemy URL, with its password if it has one.
+
+        Raises:
+            LedgerError: If the environment variable that is to hold it doesn't.
+        """
+        if self.ledger.url_env is None:
+            return f"sqlite:///{self.home / 'ledger.sqlite'}"
+        return ledger_url_of(self.ledger.url_env)
 
     @property
     def out_dir(self) -> Path:
@@ -303,6 +316,20 @@ class Shop(ShopFile):
     def dagster_home(self) -> Path:
         """Dagster's own storage for this shop, so that command-line runs show in the UI."""
         return self.home / ".dagster"
+
+
+def ledger_url_of(variable: str) -> str:
+    """The URL of a ledger in PostgreSQL that an environment variable holds.
+
+    Raises:
+        LedgerError: If it holds none.
+    """
+    from rfm_pipeline.database_urls import POSTGRESQL_SCHEMES, url_from_environment
+
+    url = url_from_environment(
+        variable, whose="the ledger", setting="ledger.url_env", schemes=POSTGRESQL_SCHEMES, error=LedgerError
+    )
+    return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
 def home_from_environment() -> Path:

@@ -113,7 +113,9 @@ def print_summary(shop: Shop, report: RunReport) -> None:
     for table, name, figures in report.warnings:
         console.print(f"[yellow]look at[/yellow] {table}.{name}: {escape(figures)}", highlight=False)
     console.print(f"tables: {shop.warehouse_path}", soft_wrap=True, highlight=False)
-    console.print(f"ledger: {shop.home / 'ledger.sqlite'}", soft_wrap=True, highlight=False)
+    variable = shop.ledger.url_env
+    ledger = f"PostgreSQL, by {variable}" if variable else str(shop.home / "ledger.sqlite")
+    console.print(f"ledger: {ledger}", soft_wrap=True, highlight=False)
     tags = sink_for(shop).written_to(week)
     if tags is not None and tags.exists():
         console.print(f"tags:   {tags}", soft_wrap=True, highlight=False)

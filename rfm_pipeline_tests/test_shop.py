@@ -59,6 +59,7 @@ def test_every_default_is_the_documented_one(tmp_path: Path) -> None:
             "threads": None,
             "lock_wait_seconds": 60,
         },
+        "ledger": {"url_env": None},
         "rules": {
             "frequency_high": 3,
             "monetary_high": {"amount": None, "quantile": Decimal("0.75")},
