@@ -3,11 +3,9 @@
 Belongs here: what several test files of this folder need. Which databases they run on is ``conftest``'s.
 """
 
+import functools
 import multiprocessing
-import os
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -24,8 +22,10 @@ NEXT_WEEK = WEEK + timedelta(days=7)
 SILENT_SINCE = datetime(2023, 11, 11, 23, 59, 59)
 TAG = "静默召回"
 CUSTOMER = "customer-no-4711"
-SPAWN = multiprocessing.get_context("spawn")
-_START_SECONDS = 120
+PROCESSES = multiprocessing.get_context("forkserver")
+# imported once for all of them; nothing of a database is open by then
+PROCESSES.set_forkserver_preload([__name__, "alembic.command", "duckdb", "pytest"])
+_PATIENCE = 120
 
 
 def fresh_schema(server: Server) -> str:
@@ -91,32 +91,32 @@ def call_statuses(ledger: Ledger) -> dict[str, tuple[str, int, str | None]]:
 
 def in_step(work: Callable[..., None], url: str, names: Sequence[str], answers: int) -> list[Any]:
     """Runs ``work(url, name, barrier, queue)`` in a process a name; returns what they put into the queue."""
-    barrier, told = SPAWN.Barrier(len(names), timeout=_START_SECONDS), SPAWN.Queue()
-    workers = [SPAWN.Process(target=work, args=(url, name, barrier, told)) for name in names]
+    barrier, told = PROCESSES.Barrier(len(names), timeout=_PATIENCE), PROCESSES.Queue()
+    workers = [PROCESSES.Process(target=work, args=(url, name, barrier, told)) for name in names]
     for worker in workers:
         worker.start()
-    found = [told.get(timeout=_START_SECONDS) for _ in range(answers)]
+    found = [told.get(timeout=_PATIENCE) for _ in range(answers)]
     for worker in workers:
-        worker.join(_START_SECONDS)
+        worker.join(_PATIENCE)
     assert [worker.exitcode for worker in workers] == [0] * len(names)
     return found
 
 
-def killed_after(code: str, url: str, seconds: float) -> bool:
-    """Runs Python code that prints a line when it is ready, and kills it some time after that.
+def start(work: Callable[[str, Any], None], url: str) -> Any:
+    """A process that runs ``work(url, ready)`` and has called ``ready()``."""
+    here, there = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(target=work, args=(url, functools.partial(there.send, None)))
+    process.start()
+    there.close()
+    assert here.poll(_PATIENCE)
+    here.recv()
+    return process
 
-    Returns:
-        Whether it was killed, and hadn't ended before.
-    """
-    process = subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == b"ready\n"
-        time.sleep(seconds)
-    finally:
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-        process.stdout.close()
-        ended = process.wait(_START_SECONDS)
-    assert ended in (0, -signal.SIGKILL)
-    return ended == -signal.SIGKILL
+
+def killed_after(work: Callable[[str, Any], None], url: str, seconds: float) -> None:
+    """Runs ``work(url, ready)``, which doesn't end by itself, and kills it some time after it is ready."""
+    process = start(work, url)
+    time.sleep(seconds)
+    process.kill()
+    process.join(_PATIENCE)
+    assert process.exitcode == -signal.SIGKILL
