@@ -48,7 +48,7 @@ STAFF_AT_ONCE = 50
 PAGE_SIZE = 100
 NAME_LENGTH = 30
 """How many characters the name of a tag or of a tag group may have."""
-_GIVE_UP_AFTER = 20
+_GIVE_UP_AFTER = 40
 _BAD_TAG = 40068
 
 
@@ -265,7 +265,7 @@ class WecomClient:
             WecomStopped: If WeCom asks for a pause. Whether an unanswered earlier attempt for this customer
                 took effect is then not known.
             WecomRefused: If WeCom refuses for good.
-            WecomUnavailable: If there is no token, or nothing was answered for many customers in a row.
+            WecomUnavailable: If there is no token, or no call was answered for a while.
         """
         row = _Row(userid, external_userid, tuple(add), tuple(remove))
         if not row.add and not row.remove:
@@ -274,7 +274,6 @@ class WecomClient:
             final = await self._mark(row)
             if final.result.errcode == _BAD_TAG and await self._has_reloaded(row):
                 final = await self._mark_again(row, final)
-        self._watch_for_an_outage(final.result)
         return _outcome(final)
 
     # --- marking ----------------------------------------------------------------------------------
@@ -318,14 +317,6 @@ class WecomClient:
         again = await self._mark(left)
         return _Final(again.result, first.attempts + again.attempts, first.unanswered or again.unanswered)
 
-    def _watch_for_an_outage(self, result: Result) -> None:
-        self._unanswered_in_a_row = self._unanswered_in_a_row + 1 if isinstance(result, NoAnswer) else 0
-        if self._unanswered_in_a_row >= _GIVE_UP_AFTER:
-            self._ended = WecomUnavailable(
-                f"WeCom gave no answer for {_GIVE_UP_AFTER} customers in a row, each tried several times."
-                " What is not done yet is done by the next run."
-            )
-
     # --- the error policy -------------------------------------------------------------------------
 
     async def _ask(self, call: _Call) -> _Final:
@@ -356,6 +347,7 @@ class WecomClient:
             except WecomRefused as error:
                 self._ended = error
                 raise
+        self._watch_for_an_outage(result)
         if result.remedy is Remedy.REFRESH_TOKEN and self._token is token:
             self._token = None
         return result
@@ -377,6 +369,14 @@ class WecomClient:
             self._ended = error
             raise
         return token
+
+    def _watch_for_an_outage(self, result: Result) -> None:
+        self._unanswered_in_a_row = self._unanswered_in_a_row + 1 if isinstance(result, NoAnswer) else 0
+        if self._unanswered_in_a_row >= _GIVE_UP_AFTER:
+            self._ended = WecomUnavailable(
+                f"WeCom gave no usable answer to {_GIVE_UP_AFTER} calls in a row, the last time:"
+                f" {result.reason}. What is not done yet is done by the next run."
+            )
 
     def _end_if_asked(self, result: Result) -> None:
         """Raises if this result ends the run's calls; a success stays one, whatever ended them meanwhile."""

@@ -2,14 +2,17 @@
 
 import asyncio
 import itertools
+import json
+from collections.abc import Sequence
 
+import httpx
 import pytest
 
 from rfm_pipeline.wecom.client import WecomClient
 from rfm_pipeline.wecom.model import Outcome, Status
 from rfm_pipeline.wecom.pacing import RateLimiter, Window
 from rfm_pipeline_tests.wecom.control import WecomServer
-from rfm_pipeline_tests.wecom.corporation import Call
+from rfm_pipeline_tests.wecom.corporation import MARK_TAG, Call
 from rfm_pipeline_tests.wecom.desk import befriended, customers, mark_all, use
 
 
@@ -91,27 +94,52 @@ def test_a_window_takes_so_many_and_then_waits() -> None:
     assert all(later - earlier >= 0.4 for earlier, later in zip(times, times[3:], strict=False))
 
 
-def share_of_five_lines(calls: list[Call]) -> float:
+def share_of_five_lines(calls: Sequence[Call]) -> float:
     """How much of the time of five lines was used, from the first call's arrival to the last one's end."""
     ends = [call.ended for call in calls if call.ended is not None]
     used = sum(end - call.started for call, end in zip(calls, ends, strict=True))
     return used / 5 / (max(ends) - calls[0].started)
 
 
+async def mark_without_any_care(server: WecomServer, names: Sequence[str], tag: str, token: str) -> None:
+    """What five lines carry at the most here and now: bytes that are made beforehand, on open sockets."""
+    address = httpx.URL(server.base_url)
+    waiting = list(names)
+
+    async def line() -> None:
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        while waiting:
+            body = json.dumps({"userid": "an", "external_userid": waiting.pop(), "add_tag": [tag]})
+            head = f"POST /cgi-bin/{MARK_TAG}?access_token={token} HTTP/1.1\r\nHost: {address.host}"
+            writer.write(f"{head}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+            answer = await reader.readuntil(b"\r\n\r\n")
+            length = answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+            await reader.readexactly(int(length))
+        writer.close()
+
+    await asyncio.gather(*(line() for _ in range(5)))
+
+
 def test_five_lines_of_50_ms_carry_nine_tenths_of_what_they_can(server: WecomServer) -> None:
-    """A hundred calls a second is all that five lines of 50 ms carry; here by what the server really took,
-    which on a busy machine is a little more than 50 ms. The best of three: the others met other work."""
-    tag = befriended(server, 200)
+    """A hundred calls a second where the machine has nothing else to do. What they can carry here and now is
+    measured beside it, and the best of a few short runs counts: the others met other work."""
+    tag = befriended(server, 100)
     server.limits(latency_seconds=0.05)
-    shares = []
-    for _ in range(3):
+    query = {"corpid": server.corp_id, "corpsecret": server.secret}
+    token = httpx.get(f"{server.base_url}/gettoken", params=query).json()["access_token"]
+    measured = []
+    for _ in range(5):
         before = len(server.marks())
-        outcomes = mark_all(server, customers(200), tag)
+        outcomes = mark_all(server, customers(100), tag)
         assert all(outcome.status is Status.DONE for outcome in outcomes)
-        shares.append(share_of_five_lines(server.marks()[before:]))
-        if max(shares) >= 0.9:
-            break
-    assert max(shares) >= 0.9, shares
+        between = len(server.marks())
+        asyncio.run(mark_without_any_care(server, customers(100), tag, token))
+        calls = server.marks()
+        assert {call.errcode for call in calls} == {0}
+        measured.append((share_of_five_lines(calls[before:between]), share_of_five_lines(calls[between:])))
+        if max(ours for ours, _ in measured) >= 0.9 * max(possible for _, possible in measured):
+            return
+    pytest.fail(f"share of five lines used, by us and at the most: {measured}")
 
 
 def test_waiting_for_one_customer_holds_up_nobody_else(server: WecomServer) -> None:
