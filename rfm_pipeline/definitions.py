@@ -12,6 +12,7 @@ from rfm_pipeline.ingest import assets as ingest
 from rfm_pipeline.ingest import checks as ingest_checks
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.recall import assets as recall
+from rfm_pipeline.recall.resources import wecom_access
 from rfm_pipeline.review import assets as review
 from rfm_pipeline.review import documents
 from rfm_pipeline.shop import Shop, home_from_environment, load_shop
@@ -59,7 +60,11 @@ def build_defs(home: Path) -> dg.Definitions:
         assets=[asset for stage in stages for asset in stage],
         jobs=jobs,
         schedules=[automation.build_schedule(jobs[0])],
-        resources={"warehouse": warehouse_of(shop), "ledger": Ledger(lambda: shop.ledger_url)},
+        resources={
+            "warehouse": warehouse_of(shop),
+            "ledger": Ledger(lambda: shop.ledger_url),
+            "wecom": wecom_access(shop),
+        },
         # multiprocess costs seconds a step, and DuckDB allows one writer anyway
         executor=dg.in_process_executor,
     )

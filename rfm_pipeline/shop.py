@@ -14,10 +14,12 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -30,6 +32,8 @@ from pydantic import (
 from rfm_pipeline.errors import LedgerError, ShopFileError
 
 CHURN_CLASSES = ("A", "B", "C")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 
 class Section(BaseModel):
@@ -82,7 +86,7 @@ class ShopSection(Section):
 class DatabaseSection(Section):
     """The shop's own database as the source of its orders: a table or query, read by what changed."""
 
-    url_env: str = Field(default="RFM_ORDERS_URL", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    url_env: str = Field(default="RFM_ORDERS_URL", pattern=_VARIABLE)
     table: str | None = None
     query: str | None = None
     columns: dict[str, str] = {}
@@ -188,6 +192,12 @@ def _default_words() -> dict[str, Words]:
     return {key: Words(**words) for key, words in yaml.safe_load(default_words_text()).items()}
 
 
+def _all_different(value: dict[str, str]) -> dict[str, str]:
+    if len(set(value.values())) < len(value):
+        raise ValueError("each class needs a tag of its own: by the tag it is told what is on whom")
+    return value
+
+
 def _one_per_class(value: dict[str, Any]) -> dict[str, Any]:
     if set(value) != set(CHURN_CLASSES):
         raise ValueError("write one entry for each of A, B and C")
@@ -225,7 +235,7 @@ class RecallSection(Section):
         "B": "会员专享特惠场，折上再9折",
         "C": "回访礼",
     }
-    tags: Annotated[dict[str, str], BeforeValidator(_one_per_class)] = {
+    tags: Annotated[dict[str, str], BeforeValidator(_one_per_class), AfterValidator(_all_different)] = {
         "A": "静默召回-A类爆款客",
         "B": "静默召回-B类特惠客",
         "C": "静默召回-C类待唤醒",
@@ -236,9 +246,30 @@ class RecallSection(Section):
 
 
 class WecomSection(Section):
-    """The WeCom connection. Off by default: the local sink writes the tags to files instead."""
+    """The WeCom connection. Off by default: the local sink writes the tags to files instead.
 
-    enabled: Literal[False] = False
+    The secrets are never written here: these are the names of the environment variables that hold them.
+    """
+
+    enabled: bool = False
+    confirmed: bool = False
+    corp_id_env: str = Field(default="RFM_WECOM_CORP_ID", pattern=_VARIABLE)
+    secret_env: str = Field(default="RFM_WECOM_SECRET", pattern=_VARIABLE)
+    robot_key_env: str = Field(default="RFM_WECOM_ROBOT_KEY", pattern=_VARIABLE)
+    tag_group: str = Field(default="静默召回", min_length=1, max_length=30)
+    staff: tuple[str, ...] = ()
+    requests_per_second: float | None = Field(default=5, gt=0)
+    in_flight: int = Field(default=5, ge=1, le=5)
+    timeout_seconds: float = Field(default=10, gt=0)
+    base_url: str = "https://qyapi.weixin.qq.com/cgi-bin"
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_private(cls, value: str) -> str:
+        url = urlsplit(value)
+        if url.scheme != "https" and not (url.scheme == "http" and url.hostname in _LOOPBACK):
+            raise ValueError("the secret may only travel over https:// (or to this machine itself)")
+        return value.rstrip("/")
 
 
 class ReviewSection(Section):
