@@ -95,11 +95,11 @@ class ServerHold(Hold):
         "and pid = pg_backend_pid() and ((classid::bigint << 32) | objid::bigint) = :key "
         "and database = (select oid from pg_database where datname = current_database())"
     )
-    # a machine that vanished is noticed within a minute, whatever the server is set to
+    # whatever the server is set to: a machine that vanished is noticed in a minute, an idle holder stays
     _SETTINGS = (
-        "set tcp_keepalives_idle = 30",
-        "set tcp_keepalives_interval = 10",
-        "set tcp_keepalives_count = 3",
+        "select set_config(name, wanted.value, false) from pg_settings join (values "
+        "('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3'), "
+        "('idle_session_timeout', '0')) as wanted(name, value) using (name)"
     )
 
     def __init__(self, engine: sa.Engine, name: str) -> None:
@@ -114,8 +114,7 @@ class ServerHold(Hold):
         if self._connection is None:
             connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             self._connection = connection
-            for setting in self._SETTINGS:
-                connection.exec_driver_sql(setting)
+            connection.exec_driver_sql(self._SETTINGS)
             self._key = advisory_key(connection, self._name)
         taken = self._connection.scalar(sa.text("select pg_try_advisory_lock(:key)"), {"key": self._key})
         return bool(taken)

@@ -71,7 +71,9 @@ class LedgerDatabase:
         if self.is_sqlite:
             options: dict[str, Any] = {"timeout": _BUSY_SECONDS}
         else:
-            options = {key: value for key, value in POSTGRESQL_OPTIONS.items() if key not in self._url.query}
+            # who holds a lock hears of a dead line before the server frees it (ServerHold)
+            wanted = POSTGRESQL_OPTIONS | {"tcp_user_timeout": "30000"}
+            options = {key: value for key, value in wanted.items() if key not in self._url.query}
         # connections end with their transaction: a run holds no file open for long, and a fork shares none.
         # values are customers' data: they must not show in an error's text
         engine = sa.create_engine(
