@@ -520,10 +520,21 @@ def test_after_a_pause_nothing_is_sent_and_what_was_under_way_keeps_its_outcome(
     assert server.calls(TAG_LIST) == []
 
 
-def test_a_dead_server_ends_the_run_before_every_customer_is_tried(server: WecomServer) -> None:
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("http_503:before", "http 503"),
+        ("http_429:before", "http 429"),
+        ("errcode:-1", "errcode -1"),
+        ("errcode:42001", "errcode 42001"),
+    ],
+)
+def test_a_dead_server_ends_the_run_before_every_customer_is_tried(
+    server: WecomServer, fault: str, reason: str
+) -> None:
     tag = befriended(server, 200)
-    server.script(MARK_TAG, *["http_503:before"] * 800)
-    with pytest.raises(WecomUnavailable, match="40 calls in a row, the last time: http 503"):
+    server.script(MARK_TAG, *[fault] * 800)
+    with pytest.raises(WecomUnavailable, match=f"40 calls in a row, the last time: {reason}"):
         mark_all(server, customers(200), tag, backoff_seconds=0.001)
     assert len(server.marks()) < 50
 
@@ -546,7 +557,9 @@ def test_a_base_url_that_is_none_is_refused_at_once(base_url: str) -> None:
         WecomClient(WecomSettings("corp", "secret", base_url))
 
 
-@pytest.mark.parametrize("wrong", [{"corp_id": ""}, {"secret": ""}, {"in_flight": 0}, {"in_flight": 6}])
+@pytest.mark.parametrize(
+    "wrong", [{"corp_id": ""}, {"secret": ""}, {"in_flight": 0}, {"in_flight": 6}, {"requests_per_second": 0}]
+)
 def test_settings_that_cannot_be_are_refused_at_once(wrong: dict[str, object]) -> None:
     right: dict[str, object] = {"corp_id": "corp", "secret": "secret"}
     with pytest.raises(RfmError):
