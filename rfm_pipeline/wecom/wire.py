@@ -96,7 +96,8 @@ class Wire:
             self._base = httpx.URL(base_url.rstrip("/"))
         except httpx.InvalidURL:
             self._base = httpx.URL("")
-        if self._base.scheme not in ("http", "https") or not self._base.host or self._base.query:
+        extras = (self._base.query, self._base.userinfo, self._base.fragment)
+        if self._base.scheme not in ("http", "https") or not self._base.host or any(extras):
             raise RfmError(f"WeCom's base URL has to look like {BASE_URL}: without any key or token in it.")
         self._urls: dict[str, httpx.URL] = {}
         self._timeout_seconds = timeout_seconds

@@ -10,7 +10,7 @@ from rfm_pipeline.errors import RfmError
 from rfm_pipeline.wecom.client import WecomClient, WecomSettings
 from rfm_pipeline.wecom.errors import REFUSALS, REJECTIONS, WecomRefused, WecomStopped, WecomUnavailable
 from rfm_pipeline.wecom.model import Contact as Read
-from rfm_pipeline.wecom.model import Outcome, Status, TagLibrary
+from rfm_pipeline.wecom.model import Outcome, Status, Tag, TagGroup, TagLibrary
 from rfm_pipeline_tests.wecom.control import WecomServer
 from rfm_pipeline_tests.wecom.corporation import MARK_TAG, Contact
 from rfm_pipeline_tests.wecom.desk import (
@@ -550,11 +550,24 @@ async def _tags_at(server: WecomServer, base_url: str) -> TagLibrary:
 
 
 @pytest.mark.parametrize(
-    "base_url", ["", "qyapi.weixin.qq.com", "ftp://qyapi.weixin.qq.com", "https://host/cgi-bin?key=1"]
+    "base_url",
+    [
+        "",
+        "qyapi.weixin.qq.com",
+        "ftp://qyapi.weixin.qq.com",
+        "https://host/cgi-bin?key=1",
+        "https://a:b@host/cgi-bin",
+    ],
 )
 def test_a_base_url_that_is_none_is_refused_at_once(base_url: str) -> None:
     with pytest.raises(RfmError, match="base URL has to look like"):
         WecomClient(WecomSettings("corp", "secret", base_url))
+
+
+def test_a_group_name_that_two_groups_have_is_not_guessed() -> None:
+    library = TagLibrary((TagGroup("g1", GROUP, (Tag("t1", "A类"),)), TagGroup("g2", GROUP)))
+    with pytest.raises(WecomRefused, match=f"2 tag groups in WeCom are named '{GROUP}'"):
+        library.ids(GROUP)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def most_in_a_second(times: list[float]) -> int:
     return max(sum(start <= time < start + 1 for time in ordered) for start in ordered)
 
 
-@pytest.mark.parametrize("rate", [5, 40, 200])
+@pytest.mark.parametrize("rate", [5, 100])
 def test_the_rate_is_kept_within_two_percent_and_never_overdrawn(rate: int) -> None:
     kept: list[float] = []
     while rate_is_missed(kept, rate):
