@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 from weakref import WeakValueDictionary
 
 from pydantic import TypeAdapter
@@ -42,7 +41,7 @@ from rfm_pipeline.wecom.model import (
     Token,
 )
 from rfm_pipeline.wecom.pacing import RateLimiter, pause
-from rfm_pipeline.wecom.wire import BASE_URL, Answer, NoAnswer, Result, Wire
+from rfm_pipeline.wecom.wire import BASE_URL, Answer, Connected, NoAnswer, Result, Wire
 
 STAFF_AT_ONCE = 50
 PAGE_SIZE = 100
@@ -79,6 +78,8 @@ class WecomSettings:
             raise RfmError("WeCom needs the corp id and the app's secret; one of them is empty.")
         if not 1 <= self.in_flight <= 5:
             raise RfmError("WeCom takes 1 to 5 calls in flight.")
+        if self.requests_per_second is not None and self.requests_per_second <= 0:
+            raise RfmError("The requests a second have to be more than 0.")
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class _Row:
     remove: tuple[str, ...]
 
 
-class WecomClient:
+class WecomClient(Connected):
     """WeCom's API for one run; use it as ``async with WecomClient(settings) as wecom``.
 
     All methods raise :class:`WecomStopped` or :class:`WecomRefused` where the error policy ends the run's
@@ -125,8 +126,8 @@ class WecomClient:
         Raises:
             RfmError: If the base URL is none.
         """
+        super().__init__(Wire(settings.base_url, settings.timeout_seconds, keep_alive=True))
         self._settings = settings
-        self._wire = Wire(settings.base_url, settings.timeout_seconds, keep_alive=True)
         self._pace = RateLimiter(settings.requests_per_second)
         self._marking = asyncio.Semaphore(settings.in_flight)
         self._customers: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -134,23 +135,8 @@ class WecomClient:
         self._token_lock = asyncio.Lock()
         self._tags = _KnownTags()
         self._tags_lock = asyncio.Lock()
-        self._unanswered_in_a_row = 0
+        self._unusable_in_a_row = 0
         self._ended: WecomError | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Ends all connections."""
-        await self._wire.close()
 
     # --- what a run asks for ----------------------------------------------------------------------
 
@@ -347,7 +333,8 @@ class WecomClient:
             except WecomRefused as error:
                 self._ended = error
                 raise
-        self._watch_for_an_outage(result)
+        if not call.credentials:
+            self._watch_for_an_outage(result)
         if result.remedy is Remedy.REFRESH_TOKEN and self._token is token:
             self._token = None
         return result
@@ -371,8 +358,9 @@ class WecomClient:
         return token
 
     def _watch_for_an_outage(self, result: Result) -> None:
-        self._unanswered_in_a_row = self._unanswered_in_a_row + 1 if isinstance(result, NoAnswer) else 0
-        if self._unanswered_in_a_row >= _GIVE_UP_AFTER:
+        is_unusable = result.remedy in (Remedy.BACK_OFF, Remedy.REFRESH_TOKEN)
+        self._unusable_in_a_row = self._unusable_in_a_row + 1 if is_unusable else 0
+        if self._unusable_in_a_row >= _GIVE_UP_AFTER:
             self._ended = WecomUnavailable(
                 f"WeCom gave no usable answer to {_GIVE_UP_AFTER} calls in a row, the last time:"
                 f" {result.reason}. What is not done yet is done by the next run."

@@ -8,6 +8,7 @@ import random
 from collections import deque
 
 _LONGEST_PAUSE = 30.0
+_LATENESS_SECONDS = 0.1
 
 
 async def pause(seconds: float, retries: int) -> None:
@@ -19,8 +20,8 @@ class RateLimiter:
     """Lets so many through a second, in the order in which they asked.
 
     A bucket of tokens that begins with one: in any window of a second at most ``per_second`` plus ``burst``
-    pass. The burst, a tenth of a second's worth and at least one, makes up for waking up late, so that the
-    rate is kept on a busy machine too.
+    pass. The burst, one and a tenth of a second's worth, makes up for waking up late by a tenth of a second,
+    so that the rate is kept on a busy machine too.
 
     Attributes:
         burst: How many may pass at once after a pause.
@@ -30,7 +31,7 @@ class RateLimiter:
         if per_second is not None and per_second <= 0:
             raise ValueError("a rate has to be positive; None lifts the limit")
         self._per_second = per_second
-        self.burst = max(1.0, (per_second or 0) / 10)
+        self.burst = 1 + (per_second or 0) * _LATENESS_SECONDS
         self._tokens = 1.0
         self._counted_at: float | None = None
         self._turn = asyncio.Lock()

@@ -9,15 +9,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import TracebackType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
 from rfm_pipeline.errors import RfmError
 from rfm_pipeline.wecom.errors import RETRIES, Remedy, WecomStopped, WecomUnavailable, refused
 from rfm_pipeline.wecom.pacing import Window, pause
-from rfm_pipeline.wecom.wire import BASE_URL, NoAnswer, Result, Wire
+from rfm_pipeline.wecom.wire import BASE_URL, Connected, NoAnswer, Result, Wire
 
 TEXT_BYTES = 2048
 MARKDOWN_BYTES = 4096
@@ -84,7 +83,7 @@ class _Media:
 _READS_MEDIA = TypeAdapter(_Media)
 
 
-class Robot:
+class Robot(Connected):
     """One group's robot; use it as ``async with Robot(settings) as robot``.
 
     Its methods raise :class:`WecomRefused` where the robot is gone, disabled or the key is wrong, and
@@ -97,25 +96,10 @@ class Robot:
         Raises:
             RfmError: If the base URL is none.
         """
+        super().__init__(Wire(settings.base_url, settings.timeout_seconds, keep_alive=False))
         self._settings = settings
-        self._wire = Wire(settings.base_url, settings.timeout_seconds, keep_alive=False)
         self._window = Window(settings.messages, settings.window_seconds)
         self._turn = asyncio.Lock()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Ends all connections."""
-        await self._wire.close()
 
     async def markdown(self, content: str) -> Sent:
         """Sends Markdown, as far as WeCom knows it.

@@ -8,7 +8,7 @@ exception ends here. Belongs here: one attempt. Retries and rates are the caller
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import urlencode
 
 import httpx
@@ -18,7 +18,7 @@ from rfm_pipeline.errors import RfmError
 from rfm_pipeline.wecom.errors import Remedy, WecomRefused, reason_of, remedy_of
 
 BASE_URL = "https://qyapi.weixin.qq.com/cgi-bin"
-_TOO_MANY_REQUESTS = 429
+_PASSING = (408, 429)
 _CONNECT_SHARE = 0.5
 
 
@@ -96,7 +96,8 @@ class Wire:
             self._base = httpx.URL(base_url.rstrip("/"))
         except httpx.InvalidURL:
             self._base = httpx.URL("")
-        if self._base.scheme not in ("http", "https") or not self._base.host or self._base.query:
+        extras = (self._base.query, self._base.userinfo, self._base.fragment)
+        if self._base.scheme not in ("http", "https") or not self._base.host or any(extras):
             raise RfmError(f"WeCom's base URL has to look like {BASE_URL}: without any key or token in it.")
         self._urls: dict[str, httpx.URL] = {}
         self._timeout_seconds = timeout_seconds
@@ -153,8 +154,25 @@ class Wire:
         return self._urls[path]
 
 
+class Connected:
+    """Something that speaks over a wire, which is closed at the end of an ``async with`` block."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        await self._wire.close()
+
+
 def _read(response: httpx.Response, reader: TypeAdapter[Any] | None) -> Result:
-    if response.is_server_error or response.status_code == _TOO_MANY_REQUESTS:
+    if response.is_server_error or response.status_code in _PASSING:
         return NoAnswer(f"http {response.status_code}", may_have_happened=True)
     if response.status_code != httpx.codes.OK:
         raise WecomRefused(

@@ -130,9 +130,9 @@ class WecomServer:
             peak_in_flight=told["peak_in_flight"],
         )
 
-    def calls(self, api: str | None = None) -> list[Call]:
-        """Every call that arrived, or those of one API, in order."""
-        calls = [Call(**call) for call in self._do("calls")]
+    def calls(self, api: str | None = None, *, after: int = 0) -> list[Call]:
+        """Every call that arrived after the first so many, or those of one API, in order."""
+        calls = [Call(**call) for call in self._do("calls", after=after)]
         return [call for call in calls if api in (None, call.api)]
 
     def marks(self) -> list[Call]:

@@ -28,15 +28,18 @@ from typing import Annotated, Any, ClassVar
 import typer
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from rfm_pipeline_tests.wecom.corporation import (
     CORP_ID,
+    MARK_TAG,
+    ROBOT,
     ROBOT_KEY,
     SECRET,
+    UPLOAD,
     Call,
     Contact,
     Corporation,
@@ -51,9 +54,9 @@ POST_APIS = (
     "externalcontact/add_corp_tag",
     "externalcontact/edit_corp_tag",
     "externalcontact/del_corp_tag",
-    "externalcontact/mark_tag",
-    "webhook/send",
-    "webhook/upload_media",
+    MARK_TAG,
+    ROBOT,
+    UPLOAD,
 )
 _SILENCE_SECONDS = 120
 # what a message of WeCom may quote, so that a test sees it where it should not be
@@ -140,24 +143,20 @@ class WecomService:
 
     def _api(self, api: str) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
+            started = time.monotonic()
+            try:
+                body = await request.body()
+            except ClientDisconnect:  # whoever asked was killed half-way: that is no call
+                return Response()
             corporation = self.corporation
-            call = Call(len(corporation.log) + 1, api, time.monotonic())
+            call = Call(len(corporation.log) + 1, api, started)
             corporation.log.append(call)
-            upload = await self._read(request, call)
+            upload = _read(request, call, body)
             fault = self._draw(call)
             content = await self._process(corporation, call, fault, dict(request.query_params), upload)
             return await self._reply(request, fault, content)
 
         return answer
-
-    async def _read(self, request: Request, call: Call) -> tuple[str, bytes] | None:
-        body = await request.body()
-        if call.api == "webhook/upload_media":
-            return _uploaded(request.headers.get("content-type", ""), body)
-        with contextlib.suppress(ValueError):
-            content = json.loads(body) if body else {}
-            call.body = content if isinstance(content, dict) else {}
-        return None
 
     def _draw(self, call: Call) -> Fault | None:
         """What goes wrong with a call: what a test ordered, else chance."""
@@ -296,6 +295,16 @@ async def _reset(request: Request) -> None:
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     transport.abort()
     await asyncio.sleep(0.01)  # so that uvicorn has seen it and does not miss an answer
+
+
+def _read(request: Request, call: Call, body: bytes) -> tuple[str, bytes] | None:
+    """Notes a call's JSON; the file if it is an upload."""
+    if call.api == UPLOAD:
+        return _uploaded(request.headers.get("content-type", ""), body)
+    with contextlib.suppress(ValueError):
+        content = json.loads(body) if body else {}
+        call.body = content if isinstance(content, dict) else {}
+    return None
 
 
 def _uploaded(content_type: str, body: bytes) -> tuple[str, bytes] | None:

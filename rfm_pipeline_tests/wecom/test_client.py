@@ -10,7 +10,7 @@ from rfm_pipeline.errors import RfmError
 from rfm_pipeline.wecom.client import WecomClient, WecomSettings
 from rfm_pipeline.wecom.errors import REFUSALS, REJECTIONS, WecomRefused, WecomStopped, WecomUnavailable
 from rfm_pipeline.wecom.model import Contact as Read
-from rfm_pipeline.wecom.model import Outcome, Status, TagLibrary
+from rfm_pipeline.wecom.model import Outcome, Status, Tag, TagGroup, TagLibrary
 from rfm_pipeline_tests.wecom.control import WecomServer
 from rfm_pipeline_tests.wecom.corporation import MARK_TAG, Contact
 from rfm_pipeline_tests.wecom.desk import (
@@ -520,10 +520,21 @@ def test_after_a_pause_nothing_is_sent_and_what_was_under_way_keeps_its_outcome(
     assert server.calls(TAG_LIST) == []
 
 
-def test_a_dead_server_ends_the_run_before_every_customer_is_tried(server: WecomServer) -> None:
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("http_503:before", "http 503"),
+        ("http_429:before", "http 429"),
+        ("errcode:-1", "errcode -1"),
+        ("errcode:42001", "errcode 42001"),
+    ],
+)
+def test_a_dead_server_ends_the_run_before_every_customer_is_tried(
+    server: WecomServer, fault: str, reason: str
+) -> None:
     tag = befriended(server, 200)
-    server.script(MARK_TAG, *["http_503:before"] * 800)
-    with pytest.raises(WecomUnavailable, match="40 calls in a row, the last time: http 503"):
+    server.script(MARK_TAG, *[fault] * 800)
+    with pytest.raises(WecomUnavailable, match=f"40 calls in a row, the last time: {reason}"):
         mark_all(server, customers(200), tag, backoff_seconds=0.001)
     assert len(server.marks()) < 50
 
@@ -539,14 +550,29 @@ async def _tags_at(server: WecomServer, base_url: str) -> TagLibrary:
 
 
 @pytest.mark.parametrize(
-    "base_url", ["", "qyapi.weixin.qq.com", "ftp://qyapi.weixin.qq.com", "https://host/cgi-bin?key=1"]
+    "base_url",
+    [
+        "",
+        "qyapi.weixin.qq.com",
+        "ftp://qyapi.weixin.qq.com",
+        "https://host/cgi-bin?key=1",
+        "https://a:b@host/cgi-bin",
+    ],
 )
 def test_a_base_url_that_is_none_is_refused_at_once(base_url: str) -> None:
     with pytest.raises(RfmError, match="base URL has to look like"):
         WecomClient(WecomSettings("corp", "secret", base_url))
 
 
-@pytest.mark.parametrize("wrong", [{"corp_id": ""}, {"secret": ""}, {"in_flight": 0}, {"in_flight": 6}])
+def test_a_group_name_that_two_groups_have_is_not_guessed() -> None:
+    library = TagLibrary((TagGroup("g1", GROUP, (Tag("t1", "A类"),)), TagGroup("g2", GROUP)))
+    with pytest.raises(WecomRefused, match=f"2 tag groups in WeCom are named '{GROUP}'"):
+        library.ids(GROUP)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"corp_id": ""}, {"secret": ""}, {"in_flight": 0}, {"in_flight": 6}, {"requests_per_second": 0}]
+)
 def test_settings_that_cannot_be_are_refused_at_once(wrong: dict[str, object]) -> None:
     right: dict[str, object] = {"corp_id": "corp", "secret": "secret"}
     with pytest.raises(RfmError):

@@ -1,6 +1,7 @@
 """The loopback server keeps the contract and does what a fault says: what the other tests stand on."""
 
 import itertools
+import json
 import socket
 import subprocess
 import sys
@@ -235,6 +236,34 @@ def test_the_log_keeps_every_call_with_its_times(server: WecomServer, caller: Pl
     assert all(call.ended is not None and call.ended - call.started >= 0.05 for call in calls)
     assert before <= calls[0].started
     assert all(later.started >= (earlier.ended or 0) for earlier, later in itertools.pairwise(calls))
+
+
+def test_a_call_of_a_program_that_was_killed_is_carried_out_all_the_same(
+    server: WecomServer, caller: PlainCaller
+) -> None:
+    tag = befriended(server)
+    server.limits(latency_seconds=0.3)
+    body = json.dumps({"userid": "an", "external_userid": "c0", "add_tag": [tag]})
+    address = httpx.URL(server.base_url)
+    with socket.create_connection((address.host, address.port or 0)) as connection:
+        head = f"POST /cgi-bin/{MARK_TAG}?access_token={caller.token} HTTP/1.1\r\nHost: wecom"
+        connection.sendall(f"{head}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        time.sleep(0.1)
+    assert server.state().tags() == {}
+    time.sleep(0.4)
+    assert server.state().tags() == {("an", "c0"): {"A类"}}
+    assert server.marks()[0].effect
+
+
+def test_half_a_call_is_no_call(server: WecomServer) -> None:
+    address = httpx.URL(server.base_url)
+    with socket.create_connection((address.host, address.port or 0)) as connection:
+        connection.sendall(
+            f"POST /cgi-bin/{MARK_TAG} HTTP/1.1\r\nHost: wecom\r\nContent-Length: 9\r\n\r\n{{".encode()
+        )
+        time.sleep(0.1)
+    time.sleep(0.1)
+    assert server.marks() == []
 
 
 def test_an_empty_company_is_left_to_the_next_test(server: WecomServer) -> None:
