@@ -31,7 +31,9 @@ assigned as (
         a.customer_id,
         a.churn_class,
         a.arm,
-        coalesce(l.is_reached, g.customer_id is not null) as is_reached,
+        -- a hold-out that was tagged is contaminated, whatever the log says
+        coalesce(l.is_reached, g.customer_id is not null)
+            or (a.arm = 'holdout' and g.customer_id is not null) as is_reached,
     from target_weeks t
     join assignments a on a.week <= t.week
     left join logged l

@@ -420,21 +420,23 @@ def log_is(desk: Desk, *rows: tuple[str, str, datetime | None]) -> None:
 
 def test_of_whom_the_log_speaks_it_decides_who_was_reached_and_the_tag_of_the_others(desk: Desk) -> None:
     orders_are(desk, [])
-    tags = [(name, "T", "add", "A", "listed") for name in ("tagged", "in vain", "called")]
+    tags = [(name, "T", "add", "A", "listed") for name in ("tagged", "in vain", "called", "held out")]
     actions = pl.DataFrame(tags, schema=NO_ACTIONS.schema, orient="row")
     names = ("tagged", "in vain", "called", "refused", "twice", "nobody")
-    lists_are(desk, *map(Assigned, names), actions=actions)
+    held_out = Assigned("held out", arm="holdout")
+    lists_are(desk, *map(Assigned, names), held_out, actions=actions)
     desk.ledger.record(FIRST_WEEK, [(name, "T", "done", None) for name, *_ in tags])
     log_is(
         desk,
         ("in vain", "not_reached", None),
+        ("held out", "not_reached", None),
         ("called", "reached", OPENS),
         ("refused", "refused", None),
         ("twice", "not_reached", OPENS),
         ("twice", "reached", OPENS + DAY),
     )
-    # tagged, called, refused, twice
-    assert told(desk, week(1))["reached"] == 4
+    # tagged, called, refused, twice; a hold-out that was tagged is contaminated all the same
+    assert {row["arm"]: row["reached"] for row in outcomes(desk, week(1))} == {"recall": 4, "holdout": 1}
 
 
 @pytest.mark.parametrize(
