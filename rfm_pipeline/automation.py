@@ -1,7 +1,8 @@
 """What runs when: the jobs and the weekly schedule.
 
 ``weekly_job`` is everything, for one week, Monday 06:00 shop time. ``history_job`` is ingest, diagnosis and
-review without any sink or page, for backfills. ``ingest_job`` only looks for new orders.
+review without any sink or page, for backfills; whom the team reached is read there, too. ``ingest_job`` only
+looks for new orders.
 """
 
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ def build_jobs(
         ),
         dg.define_asset_job(
             "history_job",
-            selection=[*ingest, *diagnose, *review],
+            selection=[*ingest, *diagnose, recall[0], *review],
             description="Ingest, diagnosis and review, no sinks: for backfills of past weeks.",
         ),
         dg.define_asset_job(

@@ -226,6 +226,7 @@ class RecallSection(Section):
     campaign_days: int = Field(default=30, ge=1)
     max_changes: int = Field(default=1000, ge=0)
     allow_past_weeks: bool = False
+    holdout_contacts_known: int = Field(default=0, ge=0)
     sink: Literal["local"] = "local"
     worklist_names: Literal["masked", "full", "none"] = "masked"
     sending_hours: SendingHours = SendingHours()
@@ -323,6 +324,11 @@ class Shop(ShopFile):
         return self.home / "contacts"
 
     @property
+    def outreach_dir(self) -> Path:
+        """What came of contacting customers, as CSV files or filled-in work lists; optional."""
+        return self.home / "outreach"
+
+    @property
     def warehouse_path(self) -> Path:
         """The DuckDB file: derived from the orders, may be deleted at any time."""
         return self.home / "warehouse.duckdb"
@@ -342,6 +348,11 @@ class Shop(ShopFile):
     def out_dir(self) -> Path:
         """What people open: tags, work lists, reports."""
         return self.home / "out"
+
+    @property
+    def worklists_dir(self) -> Path:
+        """The operations team's work lists, a workbook a week, and the platforms' files beside them."""
+        return self.out_dir / "worklists"
 
     @property
     def dagster_home(self) -> Path:

@@ -110,6 +110,7 @@ def print_summary(shop: Shop, report: RunReport) -> None:
     for first, last in report.history:
         console.print(f"history filled in: {first}" + ("" if first == last else f" to {last}"))
     _print_tags(console, shop, report)
+    _print_outreach(console, report)
     for table, name, figures in report.warnings:
         console.print(f"[yellow]look at[/yellow] {table}.{name}: {escape(figures)}", highlight=False)
     console.print(f"tables: {shop.warehouse_path}", soft_wrap=True, highlight=False)
@@ -176,3 +177,17 @@ def _print_tags(console: Console, shop: Shop, report: RunReport) -> None:
         console.print(f"[yellow]nothing sent:[/yellow] {escape(tags['refused'])}", highlight=False)
     elif tags:
         console.print(f"tag changes carried out by this run: {tags['sent']}, failed: {tags['failed']}")
+
+
+def _print_outreach(console: Console, report: RunReport) -> None:
+    log = report.metadata.get("outreach_log", {})
+    if not log.get("files"):
+        return
+    customers = (
+        f"{name.removeprefix('customers_').replace('_', ' ')} {count}"
+        for name, count in log.items()
+        if name.startswith("customers_")
+    )
+    console.print(f"outcomes told by the team: {', '.join(customers) or 'none yet'}", highlight=False)
+    if "file_to_look_at" in log:
+        console.print(f"  rows to look at: {log['file_to_look_at']}", soft_wrap=True, highlight=False)

@@ -11,7 +11,7 @@ import polars as pl
 
 from rfm_pipeline.ledger import ASSIGNMENT_SCHEMA, Ledger
 from rfm_pipeline.recall.contacts import Reach
-from rfm_pipeline.recall.schemas import RECALL_LIST
+from rfm_pipeline.recall.schemas import OUTREACH_LOG, RECALL_LIST
 from rfm_pipeline.recall.words import write_words
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.columns import MONEY
@@ -84,6 +84,7 @@ def _draw(
     }
     sql = read_sql("rfm_pipeline.recall", "recall_list")
     session.target(weeks)
+    session.create(OUTREACH_LOG)
     with session.frames(**frames):
         capacity = {"weekly_capacity": shop.recall.weekly_capacity}
         drawn = session.read(f"{sql} order by week, priority", params | capacity)
