@@ -13,7 +13,7 @@ from rfm_pipeline.definitions import warehouse_of
 from rfm_pipeline.diagnose.schemas import SEGMENTS
 from rfm_pipeline.ingest.report import FileCheck
 from rfm_pipeline.recall.monday import PARTS
-from rfm_pipeline.recall.sinks import sink_for
+from rfm_pipeline.recall.sinks import tags_file
 from rfm_pipeline.recall.worklist import worklist_path
 from rfm_pipeline.review.report import report_path
 from rfm_pipeline.runner import RunReport
@@ -116,8 +116,8 @@ def print_summary(shop: Shop, report: RunReport) -> None:
         console.print(f"[yellow]look at[/yellow] {table}.{name}: {escape(figures)}", highlight=False)
     console.print(f"tables: {shop.warehouse_path}", soft_wrap=True, highlight=False)
     console.print(f"ledger: {shop.home / 'ledger.sqlite'}", soft_wrap=True, highlight=False)
-    tags = sink_for(shop).written_to(week)
-    if tags is not None and tags.exists():
+    tags = tags_file(shop, week)
+    if tags.exists():
         console.print(f"tags:   {tags}", soft_wrap=True, highlight=False)
     work = worklist_path(shop, week)
     if work.exists():

@@ -4,7 +4,8 @@
 a list that passed those guards. ``team_message``, which tells the team of it, stands in ``recall.team``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import date
 from functools import cache, partial
 from typing import Any
@@ -17,18 +18,28 @@ from rfm_pipeline.asset_kit import (
     asked_weeks,
     asset_arguments,
     one_connection,
+    permanent_failures,
     weekly_result,
 )
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.recall import checks, guards, tagging, team
+from rfm_pipeline.recall.connection import (
+    CONFIRMED_TAG,
+    preview,
+    refuse_connection,
+    refuse_unconfirmed,
+    sink_for,
+)
 from rfm_pipeline.recall.contacts import Reach, read_order_contacts, read_reach
 from rfm_pipeline.recall.listing import write_recall_list
+from rfm_pipeline.recall.problems import write_problems
+from rfm_pipeline.recall.resources import WecomAccess
 from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
-from rfm_pipeline.recall.sinks import sink_for
+from rfm_pipeline.recall.sinks import TagSink
 from rfm_pipeline.recall.words import UNNAMED_PRODUCT, compile_words
 from rfm_pipeline.recall.worklist import write_worklist
 from rfm_pipeline.shop import Shop
-from rfm_pipeline.warehouse.checks import TableCheck, stored_verdicts
+from rfm_pipeline.warehouse.checks import TableCheck
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import shop_now, weekly_partitions
 
@@ -48,11 +59,7 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
         ShopFileError: If a template of the words can't be used.
     """
     compile_words(shop)
-    required = [
-        (check.table, check.name)
-        for check in (*earlier_checks, *checks.RECALL_LIST_CHECKS, *checks.TAG_PLAN_CHECKS)
-        if check.blocking
-    ]
+    required = checks.required_before_sending(earlier_checks)
 
     @dg.asset(
         deps=["new_silent_churners", "silent_churners"],
@@ -103,7 +110,8 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
             shop,
             TAG_PLAN,
             STAGE,
-            "Tags to add and to remove this week: what should be, minus what the ledger says is.",
+            "Tags to add and to remove this week: what should be, minus what the ledger says is. With WeCom "
+            "connected, says how many customers are matched there and how many calls it takes.",
             checks.TAG_PLAN_CHECKS,
             kinds=_LEDGER_KINDS,
         ),
@@ -113,9 +121,13 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
         context: dg.AssetExecutionContext,
         warehouse: dg.ResourceParam[Warehouse],
         ledger: dg.ResourceParam[Ledger],
+        wecom: WecomAccess,
     ) -> dg.MaterializeResult:
         weeks = asked_weeks(context)
-        rows = tagging.write_tag_plan(warehouse, ledger, shop, _reach(warehouse, shop), weeks)
+        reach = _reach(warehouse, shop)
+        rows = tagging.write_tag_plan(warehouse, ledger, shop, reach, weeks)
+        is_to_send = guards.refuse_weeks(shop, weeks, context.run.tags, shop_now(shop)) is None
+        seen = preview(warehouse, ledger, shop, reach, wecom, weeks[0]) if is_to_send else {}
         return weekly_result(
             context,
             warehouse,
@@ -123,7 +135,7 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
             TAG_PLAN,
             rows,
             checks.TAG_PLAN_CHECKS,
-            metadata=_actions(warehouse, weeks[-1]),
+            metadata=_actions(warehouse, weeks[-1]) | seen,
         )
 
     @dg.asset(
@@ -135,34 +147,50 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
             "Carries out the tag plan and says what came of it. Refuses backfills, ranges, past weeks, "
             "plans that are too large, and data whose checks have not passed.",
             checks.CUSTOMER_TAGS_CHECKS,
-            kinds=_LEDGER_KINDS | {"csv"},
+            kinds=_LEDGER_KINDS | {"csv", "wecom"},
         ),
     )
-    @one_connection
     def customer_tags(
         context: dg.AssetExecutionContext,
         warehouse: dg.ResourceParam[Warehouse],
         ledger: dg.ResourceParam[Ledger],
+        wecom: WecomAccess,
     ) -> dg.MaterializeResult:
         weeks = asked_weeks(context)
-        # read once for guard and sending, and not at all where the guards refuse without it
-        reach = cache(partial(_reach, warehouse, shop))
-        refusal = _refusal(warehouse, ledger, shop, weeks, context.run.tags, required, reach)
-        outcome = (
-            {"sent": 0, "refused": refusal} if refusal else _send(warehouse, ledger, shop, weeks[0], reach())
-        )
-        rows = tagging.write_customer_tags(warehouse, ledger, weeks)
-        if refusal:
-            context.log.warning(f"nothing sent: {refusal}")
-        return weekly_result(
-            context,
-            warehouse,
-            shop,
-            CUSTOMER_TAGS,
-            rows,
-            checks.CUSTOMER_TAGS_CHECKS,
-            metadata=outcome,
-        )
+        is_confirmed = CONFIRMED_TAG in context.run.tags
+        with permanent_failures():
+            with warehouse.held():
+                # read once for guard and sending, and not at all where the guards refuse without it
+                reach = cache(partial(_reach, warehouse, shop))
+                refusal = (
+                    guards.refuse_weeks(shop, weeks, context.run.tags, shop_now(shop))
+                    or refuse_connection(shop, wecom)
+                    or (None if is_confirmed else refuse_unconfirmed(shop, ledger))
+                    or guards.refuse_data(warehouse, ledger, shop, weeks[0], required, reach)
+                )
+                people = None if refusal else reach()
+            try:
+                if people is None:
+                    outcome = {"sent": 0, "refused": refusal}
+                    context.log.warning(f"nothing sent: {refusal}")
+                else:
+                    sink = sink_for(shop, ledger, people, wecom, context.log.info)
+                    if is_confirmed:
+                        ledger.confirm(sink.name)
+                    # takes minutes where calls are made: nobody has to wait for the warehouse meanwhile
+                    outcome = _send(warehouse, ledger, shop, weeks[0], people, sink)
+            finally:
+                rows = tagging.write_customer_tags(warehouse, ledger, weeks)
+            with warehouse.held():
+                return weekly_result(
+                    context,
+                    warehouse,
+                    shop,
+                    CUSTOMER_TAGS,
+                    rows,
+                    checks.CUSTOMER_TAGS_CHECKS,
+                    metadata=outcome,
+                )
 
     @dg.asset(
         name="ops_worklist",
@@ -220,51 +248,17 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
     return [recall_list, tag_plan, customer_tags, ops_worklist, *team.build_assets(shop, STAGE)]
 
 
-def _refusal(
-    warehouse: Warehouse,
-    ledger: Ledger,
-    shop: Shop,
-    weeks: Sequence[date],
-    run_tags: Mapping[str, str],
-    required: Sequence[tuple[str, str]],
-    read: Callable[[], Reach],
-) -> str | None:
-    """Why nothing may be sent, None if it may: the first guard that objects."""
-    if reason := guards.refuse_weeks(shop, weeks, run_tags, shop_now(shop)):
-        return reason
-    week = weeks[0]
-    with warehouse.transaction() as session:
-        verdicts = stored_verdicts(session, week)
-        stale = week in session.stale_weeks(RECALL_LIST.name)
-    if reason := guards.refuse_verdicts(required, verdicts):
-        return reason
-    if week in ledger.sealed_weeks():
-        # the plan was judged when it was sealed; what is left of it may be finished
-        return None
-    if stale:
-        return f"orders of week {week} changed since the list was made; materialize the week again"
-    if reason := guards.refuse_size(shop, tagging.planned_customers(warehouse, week)):
-        return reason
-    reach = read()
-    if late := tagging.opted_out_since(warehouse, reach, week):
-        return f"{late} listed customers opted out since the list was made; make it again"
-    if differing := tagging.plan_differs(warehouse, reach, week):
-        return f"the plan and the list differ by {differing} customers; make the plan again"
-    return None
-
-
 def _reach(warehouse: Warehouse, shop: Shop) -> Reach:
     return read_reach(shop, read_order_contacts(warehouse))
 
 
-def _send(warehouse: Warehouse, ledger: Ledger, shop: Shop, week: date, reach: Reach) -> dict[str, Any]:
-    report = tagging.apply_tags(warehouse, ledger, sink_for(shop), reach, week)
-    return {
-        "sent": report.sent,
-        "done": report.done,
-        "failed": report.failed,
-        "newly_sealed": report.newly_sealed,
-    }
+def _send(
+    warehouse: Warehouse, ledger: Ledger, shop: Shop, week: date, reach: Reach, sink: TagSink
+) -> dict[str, Any]:
+    report = tagging.apply_tags(warehouse, ledger, sink, reach, week)
+    told = {name: value for name, value in asdict(report).items() if value is not None}
+    problems = write_problems(shop, ledger, week)
+    return told | ({} if problems is None else {"problems": dg.MetadataValue.path(str(problems))})
 
 
 def _arms(warehouse: Warehouse, week: date) -> dict[str, int]:

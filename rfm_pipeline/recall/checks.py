@@ -1,5 +1,7 @@
 """What must hold for the recall stage's tables."""
 
+from collections.abc import Sequence
+
 from rfm_pipeline.ledger import FORGOTTEN
 from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
 from rfm_pipeline.warehouse.checks import MINE, TableCheck, unique_key
@@ -115,13 +117,36 @@ CUSTOMER_TAGS_CHECKS = [
     TableCheck(
         table=CUSTOMER_TAGS.name,
         name="nothing_left_open",
-        description="Every tag change of a sealed week is done.",
+        description="Every tag change of a sealed week is done, or can't be: who is no WeCom contact gets no "
+        "tag. What is open is done by the next run.",
         sql=f"""
             select
-                count(*) filter (status <> 'done') as open_changes,
-                count(*) filter (status = 'done') as done_changes
+                count(*) filter (status in ('pending', 'failed')) as open_changes,
+                count(*) filter (status = 'done') as done_changes,
+                count(*) filter (status = 'unmatched') as without_contact
             from customer_tags where {MINE} and {NOT_FORGOTTEN}
         """,
         blocking=False,
     ),
+    TableCheck(
+        table=CUSTOMER_TAGS.name,
+        name="nothing_refused",
+        description="No tag change was refused for good: those stand in out/tags/<week>_problems.csv for a "
+        "human to see to.",
+        sql=f"""
+            select count(*) as refused_changes
+            from customer_tags where {MINE} and {NOT_FORGOTTEN} and status = 'rejected'
+        """,
+        blocking=False,
+    ),
 ]
+
+
+def required_before_sending(earlier_checks: Sequence[TableCheck]) -> list[tuple[str, str]]:
+    """(table, check) of every check that must have passed before anything is sent.
+
+    Args:
+        earlier_checks: The checks of the earlier stages.
+    """
+    every = (*earlier_checks, *RECALL_LIST_CHECKS, *TAG_PLAN_CHECKS)
+    return [(check.table, check.name) for check in every if check.blocking]

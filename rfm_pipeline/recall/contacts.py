@@ -41,6 +41,7 @@ CONTACT_NAMES: dict[str, Sequence[str]] = {
     "name": ("姓名", "客户姓名", "收货人", "收货人姓名", "联系人"),
     "wecom_external_userid": ("external_userid", "外部联系人id"),
     "wecom_userid": ("userid", "企业微信账号"),
+    "unionid": ("wecom_unionid", "微信unionid"),
     "consent_sms": ("短信同意", "同意短信"),
     "consent_email": ("邮件同意", "同意邮件"),
     "consent_wecom": ("微信同意", "企业微信同意", "同意微信", "同意企业微信"),

@@ -3,10 +3,16 @@
 A refusal is no failure: the run goes on, and the asset reports ``sent: 0`` with the reason.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
+from rfm_pipeline.ledger import Ledger
+from rfm_pipeline.recall import tagging
+from rfm_pipeline.recall.contacts import Reach
+from rfm_pipeline.recall.schemas import RECALL_LIST
 from rfm_pipeline.shop import Shop
+from rfm_pipeline.warehouse.checks import stored_verdicts
+from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import as_of, name_range, newest_closed_week
 
 BACKFILL_TAG = "dagster/backfill"
@@ -66,6 +72,44 @@ def refuse_worklist(
     is_over = now.date() >= last and week != newest_closed_week(shop, now)
     if is_over and not shop.recall.allow_past_weeks:
         return f"the campaign of week {week} ended on {last}"
+    return None
+
+
+def refuse_data(
+    warehouse: Warehouse,
+    ledger: Ledger,
+    shop: Shop,
+    week: date,
+    required: Sequence[tuple[str, str]],
+    read: Callable[[], Reach],
+) -> str | None:
+    """Why a week's list and plan may not be acted upon, None if they may: the first guard that objects.
+
+    Args:
+        warehouse: Holds list and plan.
+        ledger: Knows whether they are sealed.
+        shop: The settings.
+        week: The week.
+        required: (table, check) of every blocking check that must have passed.
+        read: Reads who may be reached; not called where a guard objects without it.
+    """
+    with warehouse.transaction() as session:
+        verdicts = stored_verdicts(session, week)
+        stale = week in session.stale_weeks(RECALL_LIST.name)
+    if reason := refuse_verdicts(required, verdicts):
+        return reason
+    if week in ledger.sealed_weeks():
+        # the plan was judged when it was sealed; what is left of it may be finished
+        return None
+    if stale:
+        return f"orders of week {week} changed since the list was made; materialize the week again"
+    if reason := refuse_size(shop, tagging.planned_customers(warehouse, week)):
+        return reason
+    reach = read()
+    if late := tagging.opted_out_since(warehouse, reach, week):
+        return f"{late} listed customers opted out since the list was made; make it again"
+    if differing := tagging.plan_differs(warehouse, reach, week):
+        return f"the plan and the list differ by {differing} customers; make the plan again"
     return None
 
 

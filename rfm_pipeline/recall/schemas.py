@@ -8,6 +8,7 @@ from rfm_pipeline.warehouse.schema import Table
 
 RECALL, HOLDOUT = "recall", "holdout"
 ADD, REMOVE = "add", "remove"
+STATUSES = ["pending", "done", "failed", "rejected", "unmatched"]
 
 _WEEK = {"week": column(pl.Date, "the Monday of the week")}
 _CUSTOMER = {"customer_id": column(pl.String, "the customer, as the shop's system names them")}
@@ -59,7 +60,7 @@ _ACTION = {
     "action": column(pl.String, "add or remove", one_of([ADD, REMOVE])),
     "tag": column(pl.String, "the tag's name"),
     **_CLASS,
-    "reason": column(pl.String, "why: listed, returned, suppressed or campaign over"),
+    "reason": column(pl.String, "why: listed, not done yet, returned, suppressed or campaign over"),
 }
 
 TAG_PLAN = Table(
@@ -73,7 +74,7 @@ CUSTOMER_TAGS = Table(
     schema=pa.DataFrameSchema(
         {
             **_ACTION,
-            "status": column(pl.String, "what came of it", one_of(["pending", "done", "failed"])),
+            "status": column(pl.String, "what came of it", one_of(STATUSES)),
             "sink": column(pl.String, "who carried it out"),
             "error": column(pl.String, "why it failed", nullable=True),
         },
