@@ -1,14 +1,20 @@
-"""What runs when: the jobs and the weekly schedule.
+"""What runs when: the jobs, the weekly schedule, and the alert when a run fails.
 
 ``weekly_job`` is everything, for one week, Monday 06:00 shop time. ``history_job`` is ingest, diagnosis and
 review without any sink or page, for backfills; whom the team reached is read there, too. ``ingest_job`` only
-looks for new orders.
+looks for new orders. ``failure_alert`` tells the team's group of every run that fails while the daemon is up,
+whoever started it.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
+
+from rfm_pipeline import alerts
+from rfm_pipeline.ledger import Ledger
+from rfm_pipeline.recall.resources import WecomAccess
+from rfm_pipeline.shop import Shop
 
 HOUR, MINUTE = 6, 0
 
@@ -55,3 +61,24 @@ def build_schedule(weekly_job: Job) -> Schedule:
         minute_of_hour=MINUTE,
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
+
+
+def build_failure_alert(shop: Shop) -> dg.SensorDefinition:
+    """Tells the team's group of runs that fail; of one cause once a day, see ``alerts``."""
+
+    @dg.run_failure_sensor(
+        name="failure_alert",
+        description="Tells the team's group in WeCom of runs that failed and checks that stopped one; of one "
+        "cause once a day.",
+        # all runs of this home's storage, also those of `rfm run` and `dg launch`
+        monitor_all_code_locations=True,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def failure_alert(
+        context: dg.RunFailureSensorContext, ledger: dg.ResourceParam[Ledger], wecom: WecomAccess
+    ) -> None:
+        failed = alerts.of_run(context.instance, context.dagster_run)
+        for problem in alerts.send_alerts(shop, ledger, wecom.robot_key, failed):
+            context.log.warning(problem)
+
+    return failure_alert

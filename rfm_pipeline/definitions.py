@@ -60,6 +60,7 @@ def build_defs(home: Path) -> dg.Definitions:
         assets=[asset for stage in stages for asset in stage],
         jobs=jobs,
         schedules=[automation.build_schedule(jobs[0])],
+        sensors=[automation.build_failure_alert(shop)],
         resources={
             "warehouse": warehouse_of(shop),
             "ledger": Ledger(lambda: shop.ledger_url),

@@ -15,10 +15,14 @@ from typing import Any
 
 import dagster as dg
 
+from rfm_pipeline import alerts
 from rfm_pipeline.definitions import build_defs, warehouse_of
 from rfm_pipeline.diagnose.pipeline import newest_order_at, require_coverage
 from rfm_pipeline.diagnose.schemas import NEW_SILENT_CHURNERS
 from rfm_pipeline.errors import CoverageError, RfmError
+from rfm_pipeline.failures import CHECKS_FAILED, StepFailure, failed_steps
+from rfm_pipeline.ledger import Ledger
+from rfm_pipeline.recall.resources import robot_key_of
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import name_range, newest_covered_week, ranges, shop_now, weeks_between
@@ -103,10 +107,22 @@ class Runner:
         Raises:
             RfmError: If anything failed; the message is the whole story.
         """
+        try:
+            self._run(asked)
+        except _RunFailedError:
+            raise
+        except Exception as error:
+            # somebody who asks for weeks sits in front of it; whoever let it run by itself does not
+            if asked is None:
+                self._alert([alerts.of_error(error)])
+            raise
+        return self._report
+
+    def _run(self, asked: Sequence[date] | None) -> None:
         prepare_instance(self._shop)
         defs = build_defs(self._shop.home)
         with dg.DagsterInstance.get() as instance, self._logger() as logger:
-            execute = _Executor(defs, instance, logger, self._report)
+            execute = _Executor(defs, instance, logger, self._report, self._alert)
             ingest = execute("ingest_job")
             weeks = self._weeks_to_make(asked)
             later = [key for key in execute.asset_keys("weekly_job") if key not in ingest]
@@ -118,7 +134,13 @@ class Runner:
             self._say(f"week {name_range(weeks)}")
             execute("weekly_job", weeks, later)
         self._report.weeks = weeks
-        return self._report
+
+    def _alert(self, failed: Sequence[alerts.Alert]) -> None:
+        """Tells the team's group; an alert that can't be sent is said here, and nothing more."""
+        for problem in alerts.send_alerts(
+            self._shop, Ledger(self._shop.ledger_url), robot_key_of(self._shop), failed
+        ):
+            self._say(problem)
 
     @contextmanager
     def _logger(self) -> Iterator[dg.LoggerDefinition]:
@@ -165,6 +187,10 @@ class Runner:
         return [week for week in grid if week not in made or week in stale]
 
 
+class _RunFailedError(RfmError):
+    """A run failed, and the team's group was told."""
+
+
 class _Executor:
     """Executes jobs in process and turns what went wrong into one message."""
 
@@ -174,10 +200,12 @@ class _Executor:
         instance: dg.DagsterInstance,
         logger: dg.LoggerDefinition,
         report: RunReport,
+        alert: Callable[[Sequence[alerts.Alert]], None],
     ) -> None:
         self._defs = dg.Definitions.merge(defs, dg.Definitions(loggers={"rfm": logger}))
         self._instance = instance
         self._report = report
+        self._alert = alert
 
     def asset_keys(self, job: str) -> list[dg.AssetKey]:
         """The assets of a job."""
@@ -212,7 +240,10 @@ class _Executor:
         )
         self._take_events(result)
         if not result.success:
-            raise RfmError(_what_failed(result))
+            run = self._instance.get_run_by_id(result.run_id)
+            if run is not None and run.status == dg.DagsterRunStatus.FAILURE:
+                self._alert(alerts.of_run(self._instance, run))
+            raise _RunFailedError(_what_failed(result))
         return self.asset_keys(job)
 
     def _take_events(self, result: dg.ExecuteInProcessResult) -> None:
@@ -232,30 +263,21 @@ class _Executor:
 
 def _what_failed(result: dg.ExecuteInProcessResult) -> str:
     """The first failed step and why, in words a user can act on."""
-    for event in result.all_events:
-        if not event.is_step_failure:
-            continue
-        failure: Any = event.step_failure_data
-        if failure.user_failure_data is not None and failure.user_failure_data.description:
-            return str(failure.user_failure_data.description)
-        error = failure.error
-        cause = error.cause or error
-        if cause.cls_name == "DagsterAssetCheckFailedError":
-            return f"{event.step_key}: {_failed_checks(result)}"
+    for failure in failed_steps(result.all_events):
+        if failure.words:
+            return failure.words
+        if failure.kind == CHECKS_FAILED:
+            return f"{failure.step}: {_failed_checks(failure)}"
         return (
-            f"{event.step_key} failed with {cause.cls_name}; the whole story is in the run "
+            f"{failure.step} failed with {failure.kind}; the whole story is in the run "
             f"{result.run_id[:8]} of the Dagster UI (`rfm ui`)."
         )
     return f"run {result.run_id[:8]} failed; see the Dagster UI (`rfm ui`)."
 
 
-def _failed_checks(result: dg.ExecuteInProcessResult) -> str:
+def _failed_checks(failure: StepFailure) -> str:
     parts = []
-    for event in result.all_events:
-        if event.event_type_value != "ASSET_CHECK_EVALUATION":
-            continue
-        check: Any = event.event_specific_data
-        if not check.passed and check.severity == dg.AssetCheckSeverity.ERROR:
-            figures = ", ".join(f"{name} {value.value}" for name, value in check.metadata.items())
-            parts.append(f"the data check {check.check_name} did not pass ({figures})")
+    for name, values in failure.checks.items():
+        figures = ", ".join(f"{figure} {value}" for figure, value in values.items())
+        parts.append(f"the data check {name} did not pass ({figures})")
     return "; ".join(parts) or "a data check did not pass"

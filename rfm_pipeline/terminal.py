@@ -12,6 +12,7 @@ from rich.table import Table
 from rfm_pipeline.definitions import warehouse_of
 from rfm_pipeline.diagnose.schemas import SEGMENTS
 from rfm_pipeline.ingest.report import FileCheck
+from rfm_pipeline.recall.monday import PARTS
 from rfm_pipeline.recall.sinks import tags_file
 from rfm_pipeline.recall.worklist import worklist_path
 from rfm_pipeline.review.report import report_path
@@ -111,6 +112,7 @@ def print_summary(shop: Shop, report: RunReport) -> None:
         console.print(f"history filled in: {first}" + ("" if first == last else f" to {last}"))
     _print_tags(console, shop, report)
     _print_outreach(console, report)
+    _print_team(console, report)
     for table, name, figures in report.warnings:
         console.print(f"[yellow]look at[/yellow] {table}.{name}: {escape(figures)}", highlight=False)
     console.print(f"tables: {shop.warehouse_path}", soft_wrap=True, highlight=False)
@@ -191,3 +193,14 @@ def _print_outreach(console: Console, report: RunReport) -> None:
     console.print(f"outcomes told by the team: {', '.join(customers) or 'none yet'}", highlight=False)
     if "file_to_look_at" in log:
         console.print(f"  rows to look at: {log['file_to_look_at']}", soft_wrap=True, highlight=False)
+
+
+def _print_team(console: Console, report: RunReport) -> None:
+    told = report.metadata.get("team_message", {})
+    if "refused" in told:
+        console.print(
+            f"[dim]the team's group is told nothing: {escape(told['refused'])}[/dim]", highlight=False
+        )
+    elif told:
+        parts = ", ".join(f"{part} {told[part]}" for part in PARTS if part in told)
+        console.print(f"the team's group: {parts}", highlight=False)

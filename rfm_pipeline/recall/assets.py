@@ -1,12 +1,12 @@
 """The recall stage's assets, from ``outreach_log`` and ``recall_list`` to ``ops_worklist``.
 
 ``customer_tags`` touches the world, and guards itself: see ``recall.guards``. ``ops_worklist`` only hands out
-a list that passed those guards.
+a list that passed those guards. ``team_message``, which tells the team of it, stands in ``recall.team``.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import date, timedelta
+from datetime import date
 from functools import cache, partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from rfm_pipeline.asset_kit import (
 )
 from rfm_pipeline.errors import LedgerBusyError
 from rfm_pipeline.ledger import Ledger
-from rfm_pipeline.recall import checks, guards, tagging
+from rfm_pipeline.recall import checks, guards, tagging, team
 from rfm_pipeline.recall.connection import (
     CONFIRMED_TAG,
     preview,
@@ -44,7 +44,7 @@ from rfm_pipeline.recall.worklist import write_worklist
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.checks import TableCheck
 from rfm_pipeline.warehouse.duckdb import Warehouse
-from rfm_pipeline.weeks import as_of, newest_closed_week, shop_now, weekly_partitions
+from rfm_pipeline.weeks import shop_now, weekly_partitions
 
 STAGE = "recall"
 _LEDGER_KINDS = frozenset({"duckdb", "sqlite"})
@@ -259,7 +259,7 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
             metadata=touched,
         )
         weeks = asked_weeks(context)
-        if refusal := _no_worklist(ledger, shop, weeks):
+        if refusal := guards.refuse_worklist(shop, weeks, ledger.sealed_weeks(), shop_now(shop)):
             context.log.warning(f"no work list: {refusal}")
             return dg.MaterializeResult(metadata={"refused": refusal}, check_results=[proof])
         made = write_worklist(shop, ledger, _reach(warehouse, shop), weeks[0])
@@ -276,7 +276,14 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
             check_results=[proof],
         )
 
-    return [outreach_log, recall_list, tag_plan, customer_tags, ops_worklist]
+    return [
+        outreach_log,
+        recall_list,
+        tag_plan,
+        customer_tags,
+        ops_worklist,
+        *team.build_assets(shop, STAGE),
+    ]
 
 
 def _outreach(report: OutreachReport) -> dict[str, Any]:
@@ -291,20 +298,6 @@ def _outreach(report: OutreachReport) -> dict[str, Any]:
         **{f"to_look_at: {name}": count for name, count in report.findings.items()},
         **({} if report.told is None else {"file_to_look_at": dg.MetadataValue.path(str(report.told))}),
     }
-
-
-def _no_worklist(ledger: Ledger, shop: Shop, weeks: Sequence[date]) -> str | None:
-    """Why no work list may be made of these weeks, None if it may."""
-    if len(weeks) != 1:
-        return f"this run is asked for {len(weeks)} weeks; a work list is made of a single one"
-    [week] = weeks
-    if week not in ledger.sealed_weeks():
-        return f"the list of week {week} was not sent, so nobody on it may be contacted"
-    now, last = shop_now(shop), as_of(week) + timedelta(days=shop.recall.campaign_days)
-    is_over = now.date() >= last and week != newest_closed_week(shop, now)
-    if is_over and not shop.recall.allow_past_weeks:
-        return f"the campaign of week {week} ended on {last}"
-    return None
 
 
 def _reach(warehouse: Warehouse, shop: Shop) -> Reach:

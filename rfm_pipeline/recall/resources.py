@@ -49,3 +49,9 @@ def wecom_access(shop: Shop) -> WecomAccess:
     }
     # a variable that isn't set is a reason to send nothing, not to fail
     return WecomAccess(**{field: dg.EnvVar(name) for field, name in names.items() if os.environ.get(name)})
+
+
+def robot_key_of(shop: Shop) -> str | None:
+    """The key of the team's group robot, for whoever is no Dagster asset; None if the robot is off."""
+    access: WecomAccess = wecom_access(shop).process_config_and_initialize()
+    return access.robot_key
