@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rfm_pipeline.cli_home import Home, home_folder
-from rfm_pipeline.cli_recall import recall
 from rfm_pipeline.errors import RfmError
 
 if TYPE_CHECKING:
@@ -31,7 +30,12 @@ _PREVIEW = {
 }
 
 
-@recall.command()
+def add_to(app: typer.Typer) -> None:
+    """Makes these commands part of an app."""
+    for command in (plan, apply, status):
+        app.command()(command)
+
+
 def plan(home: Home = None, week: Week = None) -> None:
     """Shows what would be tagged, and what it takes in WeCom; reads only."""
     from rich.console import Console
@@ -73,7 +77,6 @@ def plan(home: Home = None, week: Week = None) -> None:
     console.print(f"[yellow]not carried out as it is:[/yellow] {refusal}" if refusal else "ready to apply")
 
 
-@recall.command()
 def apply(
     home: Home = None,
     week: Week = None,
@@ -105,7 +108,6 @@ def apply(
         raise RfmError(f"{left} tag changes are left for the next run: rfm recall apply --home {shop.home}")
 
 
-@recall.command()
 def status(home: Home = None) -> None:
     """Shows what came of the latest lists' tags, and what a human has to see to."""
     from rich.console import Console

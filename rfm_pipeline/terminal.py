@@ -178,7 +178,19 @@ def _print_tags(console: Console, shop: Shop, report: RunReport) -> None:
     if "refused" in tags:
         console.print(f"[yellow]nothing sent:[/yellow] {escape(tags['refused'])}", highlight=False)
     elif tags:
-        console.print(f"tag changes carried out by this run: {tags['sent']}, failed: {tags['failed']}")
+        counts = ", ".join(f"{name} {tags[name]}" for name in ("done", "failed", "rejected", "unmatched"))
+        console.print(f"tag changes carried out by this run: {tags['sent']}; of the week: {counts}")
+        if "problems" in tags:
+            console.print(f"  for a human to see to: {tags['problems']}", soft_wrap=True, highlight=False)
+
+
+def tags_left(report: RunReport) -> str | None:
+    """What of the week's tags is left to another run, in words; None if nothing is."""
+    tags = report.metadata.get("customer_tags", {})
+    if left := tags.get("failed", 0) + tags.get("pending", 0):
+        why = f" ({tags['paused']})" if "paused" in tags else ""
+        return f"{left} tag changes are not carried out yet{why}"
+    return None
 
 
 def _print_outreach(console: Console, report: RunReport) -> None:

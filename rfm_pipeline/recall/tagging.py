@@ -208,6 +208,14 @@ def waiting_changes(actions: pl.DataFrame) -> pl.DataFrame:
     return actions.filter(~said_no & ~_is_forgotten() & ~is_over)
 
 
+def open_after_a_run(ledger: Ledger, week: date) -> int:
+    """How many changes of a sealed week a run left open, and another one can do."""
+    if not ledger.is_there:
+        return 0
+    left = waiting_changes(ledger.tag_actions([week]))
+    return left.filter(pl.col("status").is_in([PENDING, FAILED])).height
+
+
 def _carry_out(
     ledger: Ledger, sink: TagSink, week: date, actions: pl.DataFrame, hold: Hold
 ) -> tuple[int, str | None]:

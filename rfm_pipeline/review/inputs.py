@@ -42,8 +42,18 @@ def tagged_customers(ledger: Ledger) -> pl.DataFrame:
         week (of the campaign) and customer_id, each pair once.
     """
     actions = ledger.tag_actions()
-    tagged = actions.filter(pl.col("action") == "add", pl.col("status") == DONE)
-    return tagged.select("week", "customer_id").unique()
+    tagged = actions.filter(pl.col("action") == "add", pl.col("status") == DONE).sort("week")
+    lists = ledger.assignments(columns=("week", "customer_id")).sort("week")
+    # a tag that a later week's run put on is still that of the list before
+    found = tagged.select("customer_id", tagged_in="week").join_asof(
+        lists,
+        left_on="tagged_in",
+        right_on="week",
+        by="customer_id",
+        coalesce=False,
+        check_sortedness=False,
+    )
+    return found.select("week", "customer_id").drop_nulls().unique()
 
 
 @contextmanager
