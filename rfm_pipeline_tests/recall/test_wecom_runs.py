@@ -127,7 +127,7 @@ def test_what_a_run_leaves_open_is_asked_for_again_every_day(home: Home, wecom: 
         return list(schedule.evaluate_tick(context).run_requests)
 
     assert asked_for() == []
-    wecom.script("externalcontact/mark_tag", *["errcode:45009"] * 10)
+    wecom.script("externalcontact/mark_tag", "errcode:45009")
     sent = told(home.run(home.newest, tags={CONFIRMED_TAG: "true"}))
     assert "45009" in sent["paused"]
     [request] = asked_for()
