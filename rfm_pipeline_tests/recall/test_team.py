@@ -185,11 +185,18 @@ def test_tags_taken_off_are_told_with_their_reasons(desk: Desk) -> None:
     found = monday.read_monday(desk.shop, desk.warehouse, desk.ledger, desk.reach, week)
     words = monday.words(
         desk.shop,
-        replace(found, removed={"returned": 18, "campaign over": 40, "suppressed": 1}, failed=3, left_open=1),
+        replace(
+            found,
+            removed={"returned": 18, "campaign over": 40, "suppressed": 1},
+            failed=3,
+            left_open=1,
+            refused=2,
+        ),
     )
     assert "已取下 **59** 个：活动到期 40，已回购 18，已退订 1" in words
     assert '<font color="warning">3</font> 个失败' in words
     assert '<font color="warning">1</font> 个还没做完' in words
+    assert f'<font color="warning">2</font> 个被企业微信拒绝，明细见 out/tags/{week}_problems.csv' in words
 
 
 def test_a_week_in_which_nobody_is_to_be_contacted_says_so(desk: Desk) -> None:
