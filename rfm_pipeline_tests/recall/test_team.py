@@ -28,7 +28,7 @@ from rfm_pipeline.shop import Shop, load_shop
 from rfm_pipeline.team_chat import Message, Told
 from rfm_pipeline.wecom.robot import MARKDOWN_BYTES, RobotSettings
 from rfm_pipeline.weeks import newest_closed_week, shop_now
-from rfm_pipeline_tests.helpers import make_shop
+from rfm_pipeline_tests.helpers import make_shop, write_export
 from rfm_pipeline_tests.recall.desk import LONG_AGO, Churner, Desk, desk_in
 from rfm_pipeline_tests.recall.wecom_desk import campaign, contacts_of, customers_are, mapped
 from rfm_pipeline_tests.ui.server import RFM, rfm, wait_until
@@ -575,6 +575,9 @@ def test_orders_that_do_not_reach_any_week_are_an_alert_only_where_nobody_asked_
 ) -> None:
     desk = connected(tmp_path / "home", wecom)
     week = newest(desk.shop)
+    write_export(
+        desk.shop, "old.csv", "1,a,2020-01-02 10:00:00,CUP1,1,10.00", "2,b,2020-01-03 10:00:00,CUP1,1,10.00"
+    )
     assert rfm("run", "--home", str(desk.shop.home), "--week", str(week)).returncode == 1
     assert markdown(wecom) == []
     done = rfm("run", "--home", str(desk.shop.home))
