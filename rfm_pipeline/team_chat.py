@@ -146,10 +146,12 @@ async def _wait_for_a_gap(ledger: Ledger, settings: RobotSettings) -> None:
     longer than one window; if it is too short for once, WeCom says so, and the message is sent later.
     """
     window = timedelta(seconds=settings.window_seconds)
+    messages = ledger.messages()
     moment = datetime.now(UTC).replace(tzinfo=None)
-    requested = ledger.messages()["requested_at"]
-    recent = requested.filter(requested > moment - window)
+    # WeCom counts a message when it arrives, which is at the latest when it was over
+    over = messages.select(pl.coalesce("finished_at", "requested_at"))["finished_at"]
+    recent = over.filter(over > moment - window).sort()
     if recent.len() <= settings.messages:
         return
-    gap = recent.sort()[-settings.messages - 1] + window - moment
+    gap = recent[-settings.messages - 1] + window - moment
     await asyncio.sleep(min(gap.total_seconds(), settings.window_seconds))

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 import polars as pl
 
 from rfm_pipeline.errors import RfmError
-from rfm_pipeline.ledger import DONE, PENDING, UNMATCHED, Ledger
+from rfm_pipeline.ledger import DONE, PENDING, REJECTED, UNMATCHED, Ledger
 from rfm_pipeline.recall import guards
 from rfm_pipeline.recall.contacts import Reach
 from rfm_pipeline.recall.listing import queue_length, sealed_rows
@@ -49,7 +49,8 @@ class Monday:
         removed: Tags that were taken off, by the plan's reason.
         said_no: Tags that were not put on, because the customer said no after the list was sealed.
         unmatched: Customers for whom WeCom has no clear contact.
-        failed: Tag changes that failed, or were refused for good.
+        refused: Tag changes that WeCom refused for good.
+        failed: Tag changes that failed and are tried again.
         left_open: Tag changes that the next run has still to make.
         is_local: Whether tags went to a file instead of WeCom.
         send_from: The first moment at which messages may be sent, on the shop's clock.
@@ -64,6 +65,7 @@ class Monday:
     removed: Mapping[str, int]
     said_no: int
     unmatched: int
+    refused: int
     failed: int
     left_open: int
     is_local: bool
@@ -95,6 +97,7 @@ def read_monday(shop: Shop, warehouse: Warehouse, ledger: Ledger, reach: Reach, 
         removed=dict(removed),
         said_no=actions.filter((pl.col("status") != DONE) & is_no).height,
         unmatched=counts.pop(UNMATCHED, 0),
+        refused=counts.pop(REJECTED, 0),
         left_open=counts.pop(PENDING, 0),
         failed=sum(counts.values()),
         is_local=bool(actions.height) and actions["sink"].unique().to_list() == [_LOCAL],
@@ -156,8 +159,13 @@ def _tags(monday: Monday) -> list[str]:
         lines.append(
             f'> <font color="warning">{monday.unmatched:,}</font> 位在企业微信里找不到，请用其他渠道'
         )
+    if monday.refused:
+        lines.append(
+            f'> <font color="warning">{monday.refused:,}</font> 个被企业微信拒绝，'
+            f"明细见 out/tags/{monday.week}_problems.csv"
+        )
     if monday.failed:
-        lines.append(f'> <font color="warning">{monday.failed:,}</font> 个失败，原因请看 rfm recall status')
+        lines.append(f'> <font color="warning">{monday.failed:,}</font> 个失败，下次运行会再试')
     if monday.left_open:
         lines.append(f'> <font color="warning">{monday.left_open:,}</font> 个还没做完，下次运行会接着做')
     return lines
