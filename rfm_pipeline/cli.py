@@ -152,17 +152,26 @@ def run(
 ) -> None:
     """Takes new orders in, fills in missing weeks, and takes the newest covered week through all stages.
 
-    A range of weeks is diagnosed again in one run; ranges and past weeks never send anything.
+    A range of weeks is diagnosed again in one run; ranges and past weeks never send anything. Where nothing
+    has changed since the last run of the same day, it says so and leaves everything as it is.
     """
-    from rfm_pipeline.runner import Runner
+    from rfm_pipeline.last_run import report_if_up_to_date
     from rfm_pipeline.shop import load_shop
-    from rfm_pipeline.terminal import print_summary, progress
     from rfm_pipeline.weeks import parse_week, parse_weeks
 
     if week and weeks:
         raise RfmError("write either --week or --weeks, not both.")
     shop = load_shop(home_folder(home))
     asked = [parse_week(shop, week)] if week else parse_weeks(shop, weeks) if weeks else None
+    known = None if asked else report_if_up_to_date(shop)
+    from rfm_pipeline.terminal import print_summary, progress
+
+    if known is not None:
+        typer.echo("nothing has changed since the last run: all is up to date", err=True)
+        print_summary(shop, known)
+        return
+    from rfm_pipeline.runner import Runner
+
     with progress() as say:
         report = Runner(shop, say).run(asked)
     print_summary(shop, report)
@@ -179,7 +188,7 @@ def report(
     """Opens the owner's page of a week, drawn from the tables as they are now."""
     import webbrowser
 
-    from rfm_pipeline.definitions import warehouse_of
+    from rfm_pipeline.warehouse.opening import warehouse_of
     from rfm_pipeline.review.report import newest_week, write_reports
     from rfm_pipeline.shop import load_shop
     from rfm_pipeline.weeks import parse_week
@@ -201,7 +210,7 @@ def playbook(
     """Writes the method as a document, from the settings in force, and opens it."""
     import webbrowser
 
-    from rfm_pipeline.definitions import warehouse_of
+    from rfm_pipeline.warehouse.opening import warehouse_of
     from rfm_pipeline.review.playbook import write_playbook
     from rfm_pipeline.shop import load_shop
 
@@ -306,7 +315,7 @@ def forget(
     Their orders stay as a guest's, the review keeps its counts. Exit code 1 if something is left to be done
     by hand.
     """
-    from rfm_pipeline.definitions import warehouse_of
+    from rfm_pipeline.warehouse.opening import warehouse_of
     from rfm_pipeline.forget import find_traces, words
     from rfm_pipeline.forget import forget as forget_customer
     from rfm_pipeline.ledger import Ledger

@@ -97,7 +97,7 @@ def _week(shop: "Shop") -> "date":
 
 def _products(shop: "Shop") -> tuple[str, str]:
     """The product that most of the silent bought, and the one with the longest name."""
-    from rfm_pipeline.definitions import warehouse_of
+    from rfm_pipeline.warehouse.opening import warehouse_of
 
     if not Path(shop.warehouse_path).exists():
         return _NO_PRODUCT_YET, _NO_PRODUCT_YET

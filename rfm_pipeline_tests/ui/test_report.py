@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from playwright.sync_api import Browser, Page
 
-from rfm_pipeline.definitions import warehouse_of
+from rfm_pipeline.warehouse.opening import warehouse_of
 from rfm_pipeline.diagnose.schemas import SEGMENTS
 from rfm_pipeline.drawing import money_text
 from rfm_pipeline.errors import CoverageError, MissingWeekError
