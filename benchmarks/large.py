@@ -20,7 +20,7 @@ from rfm_pipeline.weeks import WEEK
 def load_and_grow(
     home: Path, shop: Drawn, weeks: int, memory_limit: str, threads: int | None, limit: float | None
 ) -> dict[str, Taken]:
-    """Makes a home, loads its history with a snapshot of each of the last weeks, then takes in its last week."""
+    """Makes a home, loads its history with snapshots of the last weeks, then takes in its last week."""
     first: date = shop.last_week - (weeks - 1) * WEEK
     make_home(home, first, memory_limit, threads)
     for path in history_files(shop, home / "orders"):

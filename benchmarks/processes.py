@@ -82,8 +82,8 @@ def measured(
 def bounded(gibibytes: float) -> Iterator[Callable[[], None]]:
     """A bound on memory, as what a process to be calls before it starts its program.
 
-    A control group where this user may make one: the kernel ends whoever holds more. Otherwise RLIMIT_DATA, under
-    which an allocation fails; that counts address space, of which Polars' allocator takes 2 GiB in advance.
+    A control group where this user may make one: the kernel ends whoever holds more. Otherwise RLIMIT_DATA,
+    under which an allocation fails; that counts address space, of which Polars takes 2 GiB in advance.
     """
     size = int(gibibytes * 2**30)
     for root, bound in _GROUPS:

@@ -43,7 +43,8 @@ drawn as (
     select
         i,
         o,
-        timestamp '{begins}' + to_seconds(cast(floor((o + 0.5) * {seconds} / {orders}) as bigint)) as order_at,
+        timestamp '{begins}'
+            + to_seconds(cast(floor((o + 0.5) * {seconds} / {orders}) as bigint)) as order_at,
         hash(o * 7919 + 1) % {customers} as customer,
         case when hash(o * 31 + 5) % 100 < 2 then 'return' else 'sale' end as line_type,
         hash(o * 17 + 3) % 100 as refund_draw,

@@ -127,7 +127,7 @@ def _can_be_looked_at(shop: Shop) -> bool:
 
 
 def _left_open(shop: Shop, report: RunReport) -> bool:
-    """Whether the next run could do better without any change, or will find other orders to have come true."""
+    """Whether the next run could do better without any change, or once more orders have come true."""
     orders, tags = report.metadata["raw_orders"], report.metadata["customer_tags"]
     is_past = report.weeks[-1] != newest_closed_week(shop, shop_now(shop))
     refused_by_date = is_past and not shop.recall.allow_past_weeks
