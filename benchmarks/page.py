@@ -17,7 +17,7 @@ _HEAD = """# Benchmarks
 Made by `uv run python -m benchmarks{flags}`. Every way is a process of its own, in alternating rounds. *s*
 is the whole process from start to exit, *processor s* the same on all cores, *of it work* the processor time
 without starting Python and importing (dbt can't tell it), *×* the work, or else the processor time, as a
-multiple of this project's. *Peak* is memory in GiB, never below what the measuring process holds itself (0.2).
+multiple of this project's. *Peak* is memory in GiB, at least what the measuring process holds (0.2).
 """
 
 
@@ -71,9 +71,9 @@ def _size(figures: Mapping[str, Any]) -> str:
     parts = [
         f"## {figures['lines']:,} lines",
         f"{figures.get('customers', 0):,} customers in the newest week, 156 weeks of orders "
-        f"({figures['bytes'] / 1e6:,.0f} MB of CSV), a grid of {figures['snapshots']} weeks. All ways give the "
-        "same RFM, every customer and column; the summaries of pymc-marketing and lifetimes the same customers "
-        f"and the same days of first and last purchase (they know neither refunds nor returns). {versions}."
+        f"({figures['bytes'] / 1e6:,.0f} MB of CSV), a grid of {figures['snapshots']} weeks. All ways give "
+        "the same RFM, every customer and column; the summaries of pymc-marketing and lifetimes the same "
+        f"customers and days of first and last purchase (they know neither refunds nor returns). {versions}."
         f"{missing}{told}",
     ]
     for name, ways in figures["rounds"].items():
@@ -133,8 +133,8 @@ def _growth(figures: Mapping[str, Any], run: Mapping[str, Any] | None) -> str:
             "## How cost grows",
             f"The same {CUSTOMERS:,} customers buy {LINES_A_WEEK:,} lines a week; what grows is the past: "
             f"order lines ({LINES_A_WEEK * lengths[0]:,} to {LINES_A_WEEK * lengths[-1]:,}), activity and "
-            "snapshots. Processor seconds of `rfm run` with one new week's file, whole and from the beginning "
-            "of each step to that of the next (Dagster's part of the step included).",
+            "snapshots. Processor seconds of `rfm run` with one new week's file, whole and from the "
+            "beginning of each step to that of the next (Dagster's part of the step included).",
             "![A week more](growth.svg)",
             table(["weeks of history", *map(str, lengths), "exponent"], rows),
             "`customer_rfm` for a range of weeks, validated, at the longest history:",

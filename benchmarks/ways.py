@@ -549,7 +549,7 @@ def pandas_one_by_one(weeks: str) -> None:
 
 
 def project_list() -> None:
-    """``silent_churners`` with classes, ``new_silent_churners``, ``recall_list`` with words, all validated."""
+    """Silent churners with classes, the newly silent, the list with its words: all validated."""
     from rfm_pipeline.diagnose.pipeline import write_new_silent_churners, write_silent_churners
     from rfm_pipeline.ledger import Ledger
     from rfm_pipeline.recall.contacts import read_order_contacts, read_reach

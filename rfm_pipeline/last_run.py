@@ -26,7 +26,8 @@ from rfm_pipeline.weeks import newest_closed_week, shop_now
 _NOTE = "last_run.json"
 # `rfm report` and `rfm playbook` write these anew from the same tables: that they are there is enough
 _WRITTEN_ANEW = ("reports", "playbook")
-_IN_THE_FUTURE = "no_order_in_the_future"
+# an order that is dated later comes true without any change, and an open tag change may succeed this time
+_STAYS_OPEN = {"no_order_in_the_future", "nothing_left_open"}
 
 
 @dataclass
@@ -128,21 +129,24 @@ def _can_be_looked_at(shop: Shop) -> bool:
 
 def _left_open(shop: Shop, report: RunReport) -> bool:
     """Whether the next run could do better without any change, or once more orders have come true."""
-    orders, tags = report.metadata["raw_orders"], report.metadata["customer_tags"]
+    if not report.metadata.keys() >= {"raw_orders", "customer_tags"}:
+        return True
     is_past = report.weeks[-1] != newest_closed_week(shop, shop_now(shop))
     refused_by_date = is_past and not shop.recall.allow_past_weeks
+    told = report.metadata.values()
     return bool(
-        orders["files_still_being_written"]
-        or tags.get("failed")
-        or ("refused" in tags and not refused_by_date)
-        or any(check == _IN_THE_FUTURE for _, check, _ in report.warnings)
+        report.metadata["raw_orders"]["files_still_being_written"]
+        or any(entries.get("failed") for entries in told)
+        or (any("refused" in entries for entries in told) and not refused_by_date)
+        or _STAYS_OPEN & {check for _, check, _ in report.warnings}
     )
 
 
 def _made(shop: Shop) -> str:
     """A digest of what runs have made, as it is now."""
     beside = ("warehouse.duckdb", "warehouse.duckdb.wal", "ledger.sqlite", "ledger.sqlite-journal")
-    kept, anew = [], []
+    kept: list[Path] = []
+    anew: list[Path] = []
     for path in _files(shop.out_dir):
         is_anew = path.relative_to(shop.out_dir).parts[0] in _WRITTEN_ANEW
         (anew if is_anew else kept).append(path)

@@ -191,6 +191,8 @@ def test_a_file_that_was_just_written_to_is_not_trusted(made: Path, monkeypatch:
         ("raw_orders", {"files_still_being_written": 1}, []),
         ("customer_tags", {"sent": 1, "failed": 1}, []),
         ("customer_tags", {"sent": 0, "refused": "data checks failed"}, []),
+        ("ops_worklist", {"refused": "the list was not sent"}, []),
+        ("customer_tags", {"sent": 0}, [("customer_tags", "nothing_left_open", "open_changes 1")]),
         ("customer_tags", {"sent": 0}, [("order_lines", "no_order_in_the_future", "lines 1")]),
     ],
 )
@@ -203,7 +205,7 @@ def test_a_run_that_left_something_open_is_not_noted(
         "raw_orders": {"files_still_being_written": 0},
         "customer_tags": {"sent": 0, "failed": 0},
     }
-    metadata[asset] = metadata[asset] | entries
+    metadata[asset] = metadata.get(asset, {}) | entries
     newest = last_run.newest_closed_week(shop, shop_now(shop))
     report = last_run.RunReport(weeks=[newest], metadata=metadata, warnings=warnings)
     last_run.note_last_run(shop, last_run.inputs_of(shop), report)
