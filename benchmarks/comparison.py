@@ -71,15 +71,16 @@ def _round(taken: Taken, times: float = 1) -> Round:
     except (IndexError, ValueError):
         told = {}
     work, work_cpu = told.get("seconds"), told.get("cpu_seconds")
+    peak = told.get("peak", taken.peak)
     around = (taken.seconds - (work or 0), taken.cpu_seconds - (work_cpu or 0))
     if times == 1 or work is None:
-        return Round(taken.seconds, taken.cpu_seconds, work, work_cpu, taken.peak, told.get("rows"))
+        return Round(taken.seconds, taken.cpu_seconds, work, work_cpu, peak, told.get("rows"))
     return Round(
         around[0] + work * times,
         around[1] + work_cpu * times,
         work * times,
         work_cpu * times,
-        taken.peak,
+        peak,
         told["rows"],
     )
 
@@ -240,8 +241,8 @@ class Comparison:
         return ways | {f"{name}, the same": way for name, way in self._dbt(by_dbt).items()}
 
     def _prepare_lines(self) -> None:
-        with closing(duckdb.connect(str(self._folder / "loaded.duckdb"))) as connection:
-            connection.execute(f"copy ({_FLOATS}) to '{self._folder}/history.parquet'")
+        # not in this process, which is to stay small
+        measured([sys.executable, "-m", "benchmarks.ways", "export", self._folder])
         if (self._folder / "dbt.duckdb").exists():
             shutil.copyfile(self._folder / "dbt.duckdb", self._folder / "dbt_base.duckdb")
 
@@ -318,18 +319,6 @@ class Comparison:
             done = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True)
             found[name] = done.stdout.strip()
         return found
-
-
-# a notebook has money as floating point
-_FLOATS = """
-select * replace (
-    cast(amount as double) as amount,
-    cast(refunded_amount as double) as refunded_amount,
-    cast(unit_price as double) as unit_price,
-    cast(list_price as double) as list_price
-)
-from lines
-"""
 
 
 def _require_same(connection: duckdb.DuckDBPyConnection, left: str, right: str, what: str) -> None:
