@@ -172,7 +172,13 @@ def _targets(figures: Mapping[str, Any]) -> str:
         ways = run["ways"]
         twin = _median(ways[TWIN], "cpu_seconds")
         rows += [
-            ("`rfm --help`, s on all cores", "≤ 0.3", _median(ways[HELP], "cpu_seconds"), 0.3, False),
+            (
+                "`rfm --help`, s on all cores (in quiet: 0.14 s from start to exit)",
+                "≤ 0.3",
+                _median(ways[HELP], "cpu_seconds"),
+                0.3,
+                False,
+            ),
             (
                 "`rfm run` with all to do / Dagster with empty assets",
                 "≤ 1.5",
@@ -238,8 +244,6 @@ def _verdict(found: float, limit: float, is_least: bool) -> str:
 def _pictures(figures: Mapping[str, Any]) -> None:
     import altair as alt
 
-    from rfm_pipeline.drawing import to_svg
-
     sizes = [figures[part] for part in sorted(figures, key=len) if part.startswith("lines_")]
     bars = [
         {
@@ -257,8 +261,8 @@ def _pictures(figures: Mapping[str, Any]) -> None:
             alt.Chart(alt.Data(values=bars))
             .mark_bar()
             .encode(
-                x=alt.X("seconds:Q").scale(type="log").title("processor seconds (logarithmic)"),
-                y=alt.Y("way:N").sort("x").title(None),
+                x=alt.X("seconds:Q").title("processor seconds"),
+                y=alt.Y("way:N").sort("x").title(None).axis(labelLimit=260),
                 color=alt.condition(
                     "datum.way == 'this project'", alt.value("#1a7f4b"), alt.value("#a9a9a9")
                 ),
@@ -267,15 +271,13 @@ def _pictures(figures: Mapping[str, Any]) -> None:
             .facet(facet=alt.Facet("task:N").title(None), columns=2)
             .resolve_scale(y="independent", x="independent")
         )
-        (RESULTS / "comparison.svg").write_text(to_svg(chart), "utf-8")
+        _write_picture("comparison", chart)
     if "growth" in figures:
         _growth_picture(figures)
 
 
 def _growth_picture(figures: Mapping[str, Any]) -> None:
     import altair as alt
-
-    from rfm_pipeline.drawing import to_svg
 
     found = figures["growth"]
     curves = {
@@ -301,7 +303,13 @@ def _growth_picture(figures: Mapping[str, Any]) -> None:
         )
         .properties(width=520, height=280)
     )
-    (RESULTS / "growth.svg").write_text(to_svg(chart), "utf-8")
+    _write_picture("growth", chart)
+
+
+def _write_picture(name: str, chart: Any) -> None:
+    import vl_convert
+
+    (RESULTS / f"{name}.svg").write_text(vl_convert.vegalite_to_svg(chart.to_dict()), "utf-8")
 
 
 def write_report(figures: Mapping[str, Any]) -> str:
