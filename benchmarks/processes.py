@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -92,6 +92,8 @@ def bounded(gibibytes: float) -> Iterator[Callable[[], None]]:
             group.mkdir()
             (group / bound).write_text(str(size), "ascii")
         except OSError:
+            with suppress(OSError):
+                group.rmdir()
             continue
         try:
             yield lambda group=group: (group / "cgroup.procs").write_text(str(os.getpid()), "ascii")
