@@ -1,29 +1,27 @@
 """`rfm run` on the demo shop beside Dagster running as many empty assets and checks.
 
-    uv run python -m benchmarks.rfm_run --rounds 7
-
-Both are whole processes, timed from start to exit in turn, both with a Dagster storage that has seen one run
+All are whole processes, timed from start to exit in turn, both with a Dagster storage that has seen one run
 before. The demo shop is copied first; its own folder is left as it is.
 """
 
-import argparse
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import Timing, alternate, comparison, machine, write
+from benchmarks.processes import RFM, Taken, measured
+from benchmarks.report import say
 from rfm_pipeline.definitions import build_defs
 from rfm_pipeline.shop import load_shop
 
 DEMO = Path(__file__).parents[1] / "data"
 MADE = ("warehouse.duckdb*", "ledger.sqlite*", "out", ".dagster", ".staging")
 INGEST, WEEKLY = "ingest_job", "weekly_job"
+HELP, LOOK = "`rfm --help`", "`rfm run` on a home that is up to date"
+AGAIN, TWIN = "`rfm run` with all to do", "the empty twin: Dagster alone"
 
 
 def plan_of_twin(home: Path) -> dict[str, Any]:
@@ -66,62 +64,35 @@ def plan_of_twin(home: Path) -> dict[str, Any]:
     }
 
 
-def run(*command: str | Path, bytecode: Path) -> None:
-    """Runs a process to its end; its output is shown only if it fails.
-
-    Python's compiled modules are kept, as in any installation, even where the environment forbids it:
-    otherwise most of the time would go into compiling the libraries again.
-    """
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run(
-        [str(part) for part in command],
-        env=environment | {"PYTHONPYCACHEPREFIX": str(bytecode)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"{command[0]} failed:\n{done.stdout}\n{done.stderr}")
-
-
-def measure(rounds: int) -> tuple[list[Timing], dict[str, Any]]:
-    """Times both ways; returns the timings and the twin's plan."""
+def measure(rounds: int) -> tuple[dict[str, list[Taken]], dict[str, Any]]:
+    """Times all ways in turn; returns what each took, and the twin's plan."""
     with tempfile.TemporaryDirectory() as folder:
         home, twin, plan_file = Path(folder) / "home", Path(folder) / "twin", Path(folder) / "plan.json"
         shutil.copytree(DEMO, home, ignore=shutil.ignore_patterns(*MADE))
-        bytecode = Path(folder) / "bytecode"
         twin.mkdir()
         settings = resources.files("rfm_pipeline").joinpath("dagster.yaml")
         (twin / "dagster.yaml").write_text(settings.read_text("utf-8"), "utf-8")
         plan = plan_of_twin(home)
         plan_file.write_text(json.dumps(plan), "utf-8")
-
-        def real() -> None:
-            run(Path(sys.executable).with_name("rfm"), "run", "--home", home, bytecode=bytecode)
-
-        def empty() -> None:
-            run(sys.executable, "-m", "benchmarks.empty_twin", plan_file, twin, bytecode=bytecode)
-
+        week = plan["runs"][-1]["partition"]
+        ways: dict[str, list[str | Path]] = {
+            HELP: [RFM, "--help"],
+            # a named week is made again from the first asset to the last, whether or not anything changed
+            AGAIN: [RFM, "run", "--home", home, "--week", week],
+            TWIN: [sys.executable, "-m", "benchmarks.empty_twin", plan_file, twin],
+            LOOK: [RFM, "run", "--home", home],
+        }
         # the first load and the history are not what is measured
-        real()
-        empty()
-        return alternate({"`rfm run`": real, "the empty twin": empty}, rounds), plan
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="rfm run beside Dagster with empty assets")
-    parser.add_argument("--rounds", type=int, default=7, help="times that each is run")
-    rounds = parser.parse_args().rounds
-    (real, empty), plan = measure(rounds)
-    checks = sum(len(asset["checks"]) for asset in plan["assets"])
-    write(
-        "rfm_run",
-        f"# rfm run\n\n{machine('dagster', 'duckdb', 'polars', 'pandera')}\n\n"
-        f"A whole `rfm run` on the demo shop after the first, beside Dagster running {len(plan['assets'])} "
-        f"empty assets with {checks} checks in {len(plan['runs'])} runs; {rounds} rounds in turn, whole "
-        f"processes.\n\n" + comparison((real, empty), base=empty),
-    )
-
-
-if __name__ == "__main__":
-    main()
+        for name in (LOOK, TWIN, HELP):
+            measured(ways[name])
+        found: dict[str, list[Taken]] = {name: [] for name in ways}
+        for number in range(1, rounds + 1):
+            for name in (HELP, AGAIN, TWIN):
+                found[name].append(measured(ways[name]))
+                say(f"round {number}: {name} {found[name][-1].cpu_seconds:.2f} s on all cores")
+            # what was made again is looked at once before there is nothing to do
+            measured(ways[LOOK])
+            found[LOOK].append(measured(ways[LOOK]))
+            if "nothing has changed" not in found[LOOK][-1].output:
+                raise SystemExit("the second of two runs found something to do")
+        return found, plan

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.customer_rfm import FIRST_WEEK, WEEKS, make_shop
 from benchmarks.report import machine, peak_memory, say, table, timed, write
+from benchmarks.shops import FIRST_WEEK, WEEKS, make_tables, sized
 from rfm_pipeline.diagnose.pipeline import (
     write_customer_rfm,
     write_customer_segments,
@@ -54,7 +54,7 @@ def diagnosed_shop(home: Path, lines: int, weeks: int) -> tuple[Shop, Warehouse,
     (home / "shop.yaml").write_text(yaml.safe_dump(settings), "utf-8")
     shop = load_shop(home)
     warehouse, ledger = Warehouse(shop.warehouse_path), Ledger(shop.ledger_url)
-    make_shop(warehouse, lines)
+    make_tables(warehouse, sized(lines))
     with warehouse.transaction() as session:
         # the lines come from no file; the page asks what was read
         session.create(ORDER_BATCHES)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rfm_pipeline import cli_tags
-from rfm_pipeline.cli_home import Home, home_folder
+from rfm_pipeline.cli_home import Home, bounded_shop, home_folder
 from rfm_pipeline.cli_ledger import ledger
 from rfm_pipeline.cli_recall import recall
 from rfm_pipeline.errors import RfmError
@@ -156,17 +156,25 @@ def run(
 ) -> None:
     """Takes new orders in, fills in missing weeks, and takes the newest covered week through all stages.
 
-    A range of weeks is diagnosed again in one run; ranges and past weeks never send anything.
+    A range of weeks is diagnosed again in one run; ranges and past weeks never send anything. Where nothing
+    has changed since the last run of the same day, it says so and leaves everything as it is.
     """
-    from rfm_pipeline.runner import Runner
-    from rfm_pipeline.shop import load_shop
-    from rfm_pipeline.terminal import print_summary, progress, tags_left
+    from rfm_pipeline.last_run import report_if_up_to_date
     from rfm_pipeline.weeks import parse_week, parse_weeks
 
     if week and weeks:
         raise RfmError("write either --week or --weeks, not both.")
-    shop = load_shop(home_folder(home))
+    shop = bounded_shop(home)
     asked = [parse_week(shop, week)] if week else parse_weeks(shop, weeks) if weeks else None
+    known = None if asked else report_if_up_to_date(shop)
+    from rfm_pipeline.terminal import print_summary, progress, tags_left
+
+    if known is not None:
+        typer.echo("nothing has changed since the last run: all is up to date", err=True)
+        print_summary(shop, known)
+        return
+    from rfm_pipeline.runner import Runner
+
     with progress() as say:
         report = Runner(shop, say).run(asked)
     print_summary(shop, report)
@@ -185,12 +193,11 @@ def report(
     """Opens the owner's page of a week, drawn from the tables as they are now."""
     import webbrowser
 
-    from rfm_pipeline.definitions import warehouse_of
+    shop = bounded_shop(home)
     from rfm_pipeline.review.report import newest_week, write_reports
-    from rfm_pipeline.shop import load_shop
+    from rfm_pipeline.warehouse.opening import warehouse_of
     from rfm_pipeline.weeks import parse_week
 
-    shop = load_shop(home_folder(home))
     warehouse = warehouse_of(shop)
     asked = newest_week(warehouse, shop) if week is None else parse_week(shop, week)
     path = write_reports(warehouse, shop, [asked])[asked]
@@ -207,9 +214,9 @@ def playbook(
     """Writes the method as a document, from the settings in force, and opens it."""
     import webbrowser
 
-    from rfm_pipeline.definitions import warehouse_of
     from rfm_pipeline.review.playbook import write_playbook
     from rfm_pipeline.shop import load_shop
+    from rfm_pipeline.warehouse.opening import warehouse_of
 
     shop = load_shop(home_folder(home))
     written = write_playbook(warehouse_of(shop), shop)
@@ -279,10 +286,9 @@ def ui(
     import signal
     import socket
 
+    shop = bounded_shop(home)
     from rfm_pipeline.runner import prepare_instance
-    from rfm_pipeline.shop import load_shop
 
-    shop = load_shop(home_folder(home))
     with socket.socket() as probe:
         if probe.connect_ex((host, port)) == 0:
             raise RfmError(
@@ -312,11 +318,11 @@ def forget(
     Their orders stay as a guest's, the review keeps its counts. Exit code 1 if something is left to be done
     by hand.
     """
-    from rfm_pipeline.definitions import warehouse_of
     from rfm_pipeline.forget import find_traces, words
     from rfm_pipeline.forget import forget as forget_customer
     from rfm_pipeline.ledger import Ledger
     from rfm_pipeline.shop import load_shop
+    from rfm_pipeline.warehouse.opening import warehouse_of
 
     shop = load_shop(home_folder(home))
     customer_id, warehouse, ledger = customer.strip(), warehouse_of(shop), Ledger(shop.ledger_url)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rfm_pipeline.cli_home import Home, home_folder
+from rfm_pipeline.cli_home import Home, bounded_shop, home_folder
 from rfm_pipeline.errors import RfmError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def plan(home: Home = None, week: Week = None) -> None:
     """Shows what would be tagged, and what it takes in WeCom; reads only."""
     from rich.console import Console
 
-    from rfm_pipeline.definitions import EARLIER_CHECKS, warehouse_of
+    from rfm_pipeline.definitions import EARLIER_CHECKS
     from rfm_pipeline.ledger import Ledger
     from rfm_pipeline.recall import guards, tagging
     from rfm_pipeline.recall.checks import required_before_sending
@@ -48,10 +48,10 @@ def plan(home: Home = None, week: Week = None) -> None:
     from rfm_pipeline.recall.contacts import read_order_contacts, read_reach
     from rfm_pipeline.recall.resources import access_of
     from rfm_pipeline.recall.schemas import TAG_PLAN
-    from rfm_pipeline.shop import load_shop
+    from rfm_pipeline.warehouse.opening import warehouse_of
     from rfm_pipeline.weeks import shop_now
 
-    shop = load_shop(home_folder(home))
+    shop = bounded_shop(home)
     asked = _asked(shop, week)
     warehouse, ledger, access = warehouse_of(shop), Ledger(shop.ledger_url), access_of(shop)
     if asked not in warehouse.snapshot_weeks(TAG_PLAN.name):
@@ -88,11 +88,10 @@ def apply(
 
     Exit code 1 if it is refused or something is left for another run.
     """
+    shop = bounded_shop(home)
     from rfm_pipeline.runner import Runner
-    from rfm_pipeline.shop import load_shop
     from rfm_pipeline.terminal import progress
 
-    shop = load_shop(home_folder(home))
     with progress() as say:
         told = Runner(shop, say).send(_asked(shop, week), is_confirmed=yes).metadata["customer_tags"]
     if "refused" in told:

@@ -15,8 +15,8 @@ from rfm_pipeline.recall import assets as recall
 from rfm_pipeline.recall.resources import wecom_access
 from rfm_pipeline.review import assets as review
 from rfm_pipeline.review import documents
-from rfm_pipeline.shop import Shop, home_from_environment, load_shop
-from rfm_pipeline.warehouse.duckdb import Warehouse
+from rfm_pipeline.shop import home_from_environment, load_shop
+from rfm_pipeline.warehouse.opening import warehouse_of
 
 EARLIER_CHECKS = [
     *ingest_checks.RAW_ORDERS_CHECKS,
@@ -27,16 +27,6 @@ EARLIER_CHECKS = [
     *diagnose_checks.SILENT_CHURNERS_CHECKS,
     *diagnose_checks.NEW_SILENT_CHURNERS_CHECKS,
 ]
-
-
-def warehouse_of(shop: Shop) -> Warehouse:
-    """The shop's warehouse with the limits of its settings."""
-    return Warehouse(
-        path=shop.warehouse_path,
-        memory_limit=shop.warehouse.memory_limit,
-        threads=shop.warehouse.threads,
-        lock_wait_seconds=shop.warehouse.lock_wait_seconds,
-    )
 
 
 def build_defs(home: Path) -> dg.Definitions:

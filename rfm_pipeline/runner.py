@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import date
 from importlib import resources
 from typing import Any
@@ -16,16 +15,18 @@ from typing import Any
 import dagster as dg
 
 from rfm_pipeline import alerts
-from rfm_pipeline.definitions import build_defs, warehouse_of
+from rfm_pipeline.definitions import build_defs
 from rfm_pipeline.diagnose.pipeline import newest_order_at, require_coverage
 from rfm_pipeline.diagnose.schemas import NEW_SILENT_CHURNERS
 from rfm_pipeline.errors import CoverageError, RfmError
 from rfm_pipeline.failures import CHECKS_FAILED, StepFailure, failed_steps
+from rfm_pipeline.last_run import RunReport, forget_last_run, inputs_of, note_last_run
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.recall.connection import CONFIRMED_TAG
 from rfm_pipeline.recall.resources import robot_key_of
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
+from rfm_pipeline.warehouse.opening import warehouse_of
 from rfm_pipeline.weeks import name_range, newest_covered_week, ranges, shop_now, weeks_between
 
 Say = Callable[[str], None]
@@ -37,23 +38,6 @@ select exists (from order_lines) and not exists (
 """
 _RANGE_START = "dagster/asset_partition_range_start"
 _RANGE_END = "dagster/asset_partition_range_end"
-
-
-@dataclass
-class RunReport:
-    """What a run made.
-
-    Attributes:
-        history: The weeks that were filled in or made again, as ranges.
-        weeks: The weeks that went through all four stages.
-        metadata: What each asset reported, by asset and entry, of the last job.
-        warnings: Checks that did not pass but block nothing, as (table, check, description).
-    """
-
-    history: list[tuple[date, date]] = field(default_factory=list)
-    weeks: list[date] = field(default_factory=list)
-    metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
-    warnings: list[tuple[str, str, str]] = field(default_factory=list)
 
 
 def prepare_instance(shop: Shop) -> None:
@@ -108,6 +92,9 @@ class Runner:
         Raises:
             RfmError: If anything failed; the message is the whole story.
         """
+        # before anything is read: what changes meanwhile is for the next run
+        inputs = inputs_of(self._shop)
+        forget_last_run(self._shop)
         try:
             self._run(asked)
         except _RunFailedError:
@@ -117,6 +104,8 @@ class Runner:
             if asked is None:
                 self._alert([alerts.of_error(error)])
             raise
+        if not asked:
+            note_last_run(self._shop, inputs, self._report)
         return self._report
 
     def send(self, week: date, *, is_confirmed: bool = False) -> RunReport:
@@ -129,6 +118,7 @@ class Runner:
         Raises:
             RfmError: If it failed; a refusal is no failure.
         """
+        forget_last_run(self._shop)
         prepare_instance(self._shop)
         defs = build_defs(self._shop.home)
         with dg.DagsterInstance.get() as instance, self._logger() as logger:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Hashable
 from datetime import date, time
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -396,9 +396,15 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+@lru_cache(maxsize=1)
+def _composed(text: str) -> yaml.Node | None:
+    """The nodes of a YAML text; many lines of one text are asked for."""
+    return yaml.compose(text, Loader=yaml.SafeLoader)
+
+
 def line_of(text: str, path: tuple[int | str, ...]) -> int | None:
     """The 1-based line on which a key of the YAML text stands, or None if it isn't written there."""
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    node = _composed(text)
     line = None
     for part in path:
         if not isinstance(node, yaml.MappingNode):

@@ -4,21 +4,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rfm_pipeline.definitions import warehouse_of
 from rfm_pipeline.diagnose.schemas import SEGMENTS
-from rfm_pipeline.ingest.report import FileCheck
+from rfm_pipeline.last_run import RunReport
 from rfm_pipeline.recall.monday import PARTS
 from rfm_pipeline.recall.sinks import tags_file
 from rfm_pipeline.recall.worklist import worklist_path
 from rfm_pipeline.review.report import report_path
-from rfm_pipeline.runner import RunReport
 from rfm_pipeline.shop import CHURN_CLASSES, Shop
 from rfm_pipeline.warehouse.duckdb import Session
+from rfm_pipeline.warehouse.opening import warehouse_of
+
+if TYPE_CHECKING:
+    from rfm_pipeline.ingest.report import FileCheck
 
 _UNTAGGED = """
 select count(*) from recall_list l
@@ -51,7 +54,7 @@ def progress() -> Iterator[Callable[[str], None]]:
         yield moving
 
 
-def print_file_check(check: FileCheck) -> None:
+def print_file_check(check: "FileCheck") -> None:
     """Prints what a file holds."""
     console = Console()
     total = sum(check.rows.values())
@@ -91,7 +94,7 @@ def print_file_check(check: FileCheck) -> None:
         console.print(reasons)
 
 
-def _looks_like(check: FileCheck) -> str:
+def _looks_like(check: "FileCheck") -> str:
     best = check.guesses[0]
     words = f"{best.preset.name} ({best.confidence}: {best.known} of {best.names} columns known)"
     others = [guess.preset.name for guess in check.guesses[1:] if not guess.lacks]

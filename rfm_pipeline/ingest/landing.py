@@ -9,15 +9,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import polars as pl
 
+from rfm_pipeline.file_states import FileState, state_of
 from rfm_pipeline.ingest.texts import is_order_file
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Session
 
-_FRESH_SECONDS = 2.0  # a file younger than this may still be growing, or change again within the clock's tick
 _PAUSE_SECONDS = 0.25
 _CREATE = """
 create table if not exists landing_states (
@@ -25,21 +24,6 @@ create table if not exists landing_states (
     inode ubigint not null, content_hash varchar not null
 )
 """
-
-
-class FileState(NamedTuple):
-    """What the file system says of a file; any write, rename or replacement changes it.
-
-    ``changed_ns`` is set by the system alone, so a copy that keeps size and time is seen, too.
-    """
-
-    size: int
-    modified_ns: int
-    changed_ns: int
-    inode: int
-
-
-_GONE = FileState(-1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -60,7 +44,7 @@ class Landing:
 
     def is_still_the_same(self) -> bool:
         """Whether nobody wrote to the file since."""
-        return _state(self.path) == self.state
+        return state_of(self.path) == self.state
 
 
 Hashes = Mapping[tuple[str, FileState], str]
@@ -82,13 +66,13 @@ def landed_files(
     """
     folder = shop.orders_dir
     paths = [path for path in sorted(folder.rglob("*")) if is_order_file(path)]
-    before = {path: _state(path) for path in paths}
-    if any(_is_fresh(state) for state in before.values()):
+    before = {path: state_of(path) for path in paths}
+    if any(state.is_fresh for state in before.values()):
         pause(_PAUSE_SECONDS)
     files, growing = [], []
     for path in paths:
         name, state = path.relative_to(folder).as_posix(), before[path]
-        if _state(path) == state:
+        if state_of(path) == state:
             content = (known or {}).get((name, state)) or _hash(path)
             file = Landing(path, name, content, state)
             if file.is_still_the_same():
@@ -109,7 +93,7 @@ def known_hashes(session: Session) -> dict[tuple[str, FileState], str]:
 
 def note_hashes(session: Session, landed: Sequence[Landing]) -> None:
     """Notes the content of the files that lie there, but for those that were just written to."""
-    settled = [file for file in landed if not _is_fresh(file.state)]
+    settled = [file for file in landed if not file.state.is_fresh]
     if known_hashes(session) == {(file.name, file.state): file.content_hash for file in settled}:
         return
     rows = [(file.name, *file.state, file.content_hash) for file in settled]
@@ -118,19 +102,6 @@ def note_hashes(session: Session, landed: Sequence[Landing]) -> None:
     session.execute("delete from landing_states")
     with session.frames(states=pl.DataFrame(rows, schema=schema, orient="row")):
         session.execute("insert into landing_states by name select * from states")
-
-
-def _is_fresh(state: FileState) -> bool:
-    """Whether a file was written to a moment ago, or in the future of this clock."""
-    return time.time() - max(state.modified_ns, state.changed_ns) / 1e9 < _FRESH_SECONDS
-
-
-def _state(path: Path) -> FileState:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return _GONE
-    return FileState(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 def _hash(path: Path) -> str:

@@ -14,7 +14,6 @@ from typing import Any
 
 from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.batches import DATABASE, Batch, insert_batch
-from rfm_pipeline.ingest.database import fetch_changes
 from rfm_pipeline.ingest.landing import Landing, known_hashes, landed_files, note_hashes
 from rfm_pipeline.ingest.presets import (
     ALL_COLUMNS,
@@ -212,6 +211,9 @@ def load_changes(
     Raises:
         RfmError: If the database can't be read as the settings say.
     """
+    # the databases' drivers are slow to load, and most shops have files
+    from rfm_pipeline.ingest.database import fetch_changes
+
     preset = of_database(load_preset(shop.orders.preset, shop.home), database)
     prepare_tables(warehouse)
     told = (read_as(shop, preset), database.model_dump_json(exclude={"batch_rows", "overlap_minutes"}))

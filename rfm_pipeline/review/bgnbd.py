@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import special
 
 from rfm_pipeline.errors import RfmError
 
@@ -154,6 +154,9 @@ def fit_gamma_gamma(x: Floats, mean: Floats) -> GammaGamma:
 
 def _search(loss: Callable[[Floats], float], start: Floats, *, may_be_at_edge: Sequence[bool]) -> list[float]:
     """The parameters with the smallest loss, searched on the logarithmic scale: they are all positive."""
+    # slow to load, and not every week has enough customers for a search
+    from scipy import optimize
+
     bounds = [(_LOWEST, _HIGHEST)] * len(start)
     found = optimize.minimize(loss, start, method="L-BFGS-B", bounds=bounds)
     polished = optimize.minimize(

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 CONFIDENCE = 0.95
-Z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
+Z = float(special.ndtri(0.5 + CONFIDENCE / 2))
 POWER = 0.8
 DRAWS = 2000
 _CHUNK = 5_000_000
@@ -102,7 +102,7 @@ def welch(first: Sums, second: Sums) -> Interval | None:
     freedom = sum(parts) ** 2 / sum(
         part**2 / (sample.n - 1) for part, sample in zip(parts, (first, second), strict=True)
     )
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * math.sqrt(sum(parts))
+    half = float(special.stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * math.sqrt(sum(parts))
     difference = first.mean - second.mean
     return Interval(difference, difference - half, difference + half)
 
@@ -175,7 +175,7 @@ def smallest_effect(n_1: int, n_2: int, base_rate: float, power: float = POWER) 
 
     Source: J. Cohen (1988), "Statistical Power Analysis for the Behavioral Sciences", chapter 6.
     """
-    size = (Z + float(stats.norm.ppf(power))) * math.sqrt(1 / n_1 + 1 / n_2)
+    size = (Z + float(special.ndtri(power))) * math.sqrt(1 / n_1 + 1 / n_2)
     angle = math.asin(math.sqrt(base_rate)) + size / 2
     return None if angle > math.pi / 2 else math.sin(angle) ** 2 - base_rate
 
@@ -186,4 +186,7 @@ def ratio_p(holdout: int, assigned: int, share: float) -> float:
     An exact binomial test, two-sided. (The draw is by count and so more even than that: a small value means
     that something other than the draw decided.)
     """
+    # slow to load, and only a sealed list asks for it
+    from scipy import stats
+
     return float(stats.binomtest(holdout, assigned, share).pvalue)

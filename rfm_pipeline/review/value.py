@@ -21,7 +21,7 @@ from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
-from scipy import stats
+from scipy import special
 
 from rfm_pipeline.review.schemas import VALUE_DAYS
 from rfm_pipeline.review.statistics import CONFIDENCE, Interval, Sums, Z, wilson
@@ -402,7 +402,7 @@ def _interval(
     swing = Z * ASSUMED_SEASON * value
     if season is not None:
         # the spread comes from few windows: the wider quantile of Student's t, and one more window to come
-        quantile = float(stats.t.ppf(0.5 + CONFIDENCE / 2, max(1, windows - 1)))
+        quantile = float(special.stdtrit(max(1, windows - 1), 0.5 + CONFIDENCE / 2))
         swing = quantile * season * value * math.sqrt(1 + 1 / windows)
     half = math.hypot(chance, swing)
     return Interval(value, max(0.0, value - half), value + half)

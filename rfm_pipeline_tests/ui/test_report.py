@@ -12,7 +12,6 @@ import polars as pl
 import pytest
 from playwright.sync_api import Browser, Page
 
-from rfm_pipeline.definitions import warehouse_of
 from rfm_pipeline.diagnose.schemas import SEGMENTS
 from rfm_pipeline.drawing import money_text
 from rfm_pipeline.errors import CoverageError, MissingWeekError
@@ -32,6 +31,7 @@ from rfm_pipeline.review.schemas import VERDICTS
 from rfm_pipeline.sample import make_sample
 from rfm_pipeline.shop import Shop, load_shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
+from rfm_pipeline.warehouse.opening import warehouse_of
 from rfm_pipeline_tests.helpers import make_shop
 from rfm_pipeline_tests.ui.server import rfm
 

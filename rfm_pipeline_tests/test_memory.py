@@ -1,0 +1,60 @@
+"""A whole run in a bound process: memory and threads hold for ingest, weeks, validation, list and report."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.processes import bounded
+from benchmarks.shops import Drawn, history_files, last_week_file, make_home
+from rfm_pipeline.weeks import WEEK
+
+# what Python, Dagster and the other libraries hold without any order is 0.35 GiB
+MEMORY_LIMIT, PEAK, LIMIT = "250MB", 0.9, 3.5
+RUN = """
+import json, sys
+from pathlib import Path
+from rfm_pipeline.cli import main
+try:
+    main(["run", "--home", sys.argv[1]])
+except SystemExit as ended:
+    assert not ended.code, ended.code
+import polars as pl
+status = Path("/proc/self/status").read_text()
+peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
+print(json.dumps({"peak": peak / 2**20, "polars_threads": pl.thread_pool_size()}))
+"""
+
+
+def run(home: Path) -> dict[str, float]:
+    """A whole run in a process of its own that can't hold more than the limit."""
+    with bounded(LIMIT) as enter:
+        done = subprocess.run(
+            [sys.executable, "-c", RUN, str(home)],
+            env={name: value for name, value in os.environ.items() if name != "POLARS_MAX_THREADS"},
+            preexec_fn=enter,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr[-2000:]
+    told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux's /proc")
+def test_a_run_over_many_lines_stays_within_the_memory_and_threads_of_the_settings(tmp_path: Path) -> None:
+    shop = Drawn(lines=250_000, customers=40_000)
+    home = make_home(tmp_path / "home", shop.last_week - 3 * WEEK, MEMORY_LIMIT, threads=1)
+    for _ in history_files(shop, home / "orders", "csv"):
+        pass
+    first = run(home)
+    last_week_file(shop, home / "orders" / "week.csv")
+    second = run(home)
+    for told in (first, second):
+        assert told["peak"] < PEAK, told
+        assert told["polars_threads"] == 1
+    assert (home / "out" / "reports" / f"{shop.last_week}.html").exists()
