@@ -96,12 +96,12 @@ def note_last_run(shop: Shop, inputs: Inputs, report: RunReport) -> None:
     if not inputs.is_settled or not _can_be_looked_at(shop) or _left_open(shop, report):
         return
     tags = report.metadata["customer_tags"]
-    counted = {name: tags[name] for name in ("done", "failed", "rejected", "unmatched") if name in tags}
+    told = ("done", "failed", "rejected", "unmatched", "refused")
     note = {
         "inputs": inputs.digest,
         "made": _made(shop),
         "weeks": [str(week) for week in report.weeks],
-        "tags": {"sent": 0, **counted} | {name: tags[name] for name in ("refused",) if name in tags},
+        "tags": {"sent": 0, **{name: tags[name] for name in told if name in tags}},
         "warnings": report.warnings,
     }
     path = _note_path(shop)
