@@ -27,6 +27,7 @@ _NOTE = "last_run.json"
 # `rfm report` and `rfm playbook` write these anew from the same tables: that they are there is enough
 _WRITTEN_ANEW = ("reports", "playbook")
 # an order that is dated later comes true without any change, and an open tag change may succeed this time
+_SENDING = ("customer_tags", "ops_worklist")
 _STAYS_OPEN = {"no_order_in_the_future", "nothing_left_open"}
 
 
@@ -143,7 +144,7 @@ def _left_open(shop: Shop, report: RunReport) -> bool:
     return bool(
         report.metadata["raw_orders"]["files_still_being_written"]
         or any(entries.get("failed") for entries in told)
-        or ("refused" in report.metadata["customer_tags"] and not refused_by_date)
+        or (any("refused" in report.metadata.get(name, {}) for name in _SENDING) and not refused_by_date)
         or _STAYS_OPEN & {check for _, check, _ in report.warnings}
     )
 
