@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rfm_pipeline import cli_tags
 from rfm_pipeline.cli_home import Home, home_folder
+from rfm_pipeline.cli_ledger import ledger
 from rfm_pipeline.cli_recall import recall
 from rfm_pipeline.errors import RfmError
 
@@ -34,7 +36,9 @@ exports into `myshop/orders/`, `rfm run --home myshop`, `rfm ui --home myshop`.
 """,
 )
 
+cli_tags.add_to(recall)
 app.add_typer(recall)
+app.add_typer(ledger)
 
 
 def _date(text: str) -> date:
@@ -156,7 +160,7 @@ def run(
     """
     from rfm_pipeline.runner import Runner
     from rfm_pipeline.shop import load_shop
-    from rfm_pipeline.terminal import print_summary, progress
+    from rfm_pipeline.terminal import print_summary, progress, tags_left
     from rfm_pipeline.weeks import parse_week, parse_weeks
 
     if week and weeks:
@@ -166,6 +170,8 @@ def run(
     with progress() as say:
         report = Runner(shop, say).run(asked)
     print_summary(shop, report)
+    if left := tags_left(report):
+        raise RfmError(f"{left}; what is done is done, and this goes on with the rest: rfm recall apply")
 
 
 @app.command()

@@ -56,14 +56,18 @@ def build_defs(home: Path) -> dg.Definitions:
         documents.build_assets(shop),
     )
     jobs = automation.build_jobs(*stages)
+    job_of = {job.name: job for job in jobs}
     return dg.Definitions(
         assets=[asset for stage in stages for asset in stage],
         jobs=jobs,
-        schedules=[automation.build_schedule(jobs[0])],
+        schedules=[
+            automation.build_schedule(job_of["weekly_job"]),
+            automation.build_catch_up(shop, job_of["send_job"]),
+        ],
         sensors=[automation.build_failure_alert(shop)],
         resources={
             "warehouse": warehouse_of(shop),
-            "ledger": Ledger(shop.ledger_url),
+            "ledger": Ledger(lambda: shop.ledger_url),
             "wecom": wecom_access(shop),
         },
         # multiprocess costs seconds a step, and DuckDB allows one writer anyway

@@ -22,6 +22,7 @@ from rfm_pipeline.diagnose.schemas import NEW_SILENT_CHURNERS
 from rfm_pipeline.errors import CoverageError, RfmError
 from rfm_pipeline.failures import CHECKS_FAILED, StepFailure, failed_steps
 from rfm_pipeline.ledger import Ledger
+from rfm_pipeline.recall.connection import CONFIRMED_TAG
 from rfm_pipeline.recall.resources import robot_key_of
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
@@ -116,6 +117,24 @@ class Runner:
             if asked is None:
                 self._alert([alerts.of_error(error)])
             raise
+        return self._report
+
+    def send(self, week: date, *, is_confirmed: bool = False) -> RunReport:
+        """Carries out what is left of a week's tags, then makes the work list and tells the team.
+
+        Args:
+            week: The week; its list and plan must be there.
+            is_confirmed: Whether somebody has looked at the first plan that goes to WeCom.
+
+        Raises:
+            RfmError: If it failed; a refusal is no failure.
+        """
+        prepare_instance(self._shop)
+        defs = build_defs(self._shop.home)
+        with dg.DagsterInstance.get() as instance, self._logger() as logger:
+            execute = _Executor(defs, instance, logger, self._report, self._alert)
+            execute("send_job", [week], tags={CONFIRMED_TAG: "true"} if is_confirmed else {})
+        self._report.weeks = [week]
         return self._report
 
     def _run(self, asked: Sequence[date] | None) -> None:
@@ -217,6 +236,7 @@ class _Executor:
         job: str,
         weeks: Sequence[date] = (),
         selection: Sequence[dg.AssetKey] | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> list[dg.AssetKey]:
         """Runs a job, or some of its assets, for the weeks.
 
@@ -226,11 +246,11 @@ class _Executor:
         Raises:
             RfmError: If it failed.
         """
-        partition: dict[str, Any] = {}
+        partition: dict[str, Any] = {"tags": dict(tags or {})}
         if len(weeks) == 1:
             partition["partition_key"] = str(weeks[0])
         elif weeks:
-            partition["tags"] = {_RANGE_START: str(weeks[0]), _RANGE_END: str(weeks[-1])}
+            partition["tags"] |= {_RANGE_START: str(weeks[0]), _RANGE_END: str(weeks[-1])}
         result = self._defs.resolve_job_def(job).execute_in_process(
             instance=self._instance,
             raise_on_error=False,

@@ -29,7 +29,7 @@ from pydantic import (
     model_validator,
 )
 
-from rfm_pipeline.errors import ShopFileError
+from rfm_pipeline.errors import LedgerError, ShopFileError
 
 CHURN_CLASSES = ("A", "B", "C")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -127,6 +127,12 @@ class WarehouseSection(Section):
     lock_wait_seconds: float = Field(default=60, ge=0)
 
 
+class LedgerSection(Section):
+    """Where the ledger lives: a file in the home, or PostgreSQL."""
+
+    url_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+
+
 class Threshold(Section):
     """High M begins at a fixed amount, or at a quantile of the week's customers: exactly one of the two."""
 
@@ -220,6 +226,7 @@ class RecallSection(Section):
     campaign_days: int = Field(default=30, ge=1)
     max_changes: int = Field(default=1000, ge=0)
     allow_past_weeks: bool = False
+    holdout_contacts_known: int = Field(default=0, ge=0)
     sink: Literal["local"] = "local"
     worklist_names: Literal["masked", "full", "none"] = "masked"
     sending_hours: SendingHours = SendingHours()
@@ -280,6 +287,7 @@ class ShopFile(Section):
     shop: ShopSection
     orders: OrdersSection = OrdersSection()
     warehouse: WarehouseSection = WarehouseSection()
+    ledger: LedgerSection = LedgerSection()
     rules: RulesSection = RulesSection()
     recall: RecallSection = RecallSection()
     wecom: WecomSection = WecomSection()
@@ -316,14 +324,25 @@ class Shop(ShopFile):
         return self.home / "contacts"
 
     @property
+    def outreach_dir(self) -> Path:
+        """What came of contacting customers, as CSV files or filled-in work lists; optional."""
+        return self.home / "outreach"
+
+    @property
     def warehouse_path(self) -> Path:
         """The DuckDB file: derived from the orders, may be deleted at any time."""
         return self.home / "warehouse.duckdb"
 
     @property
     def ledger_url(self) -> str:
-        """Where the ledger lives, as an SQLAlchemy URL."""
-        return f"sqlite:///{self.home / 'ledger.sqlite'}"
+        """Where the ledger lives, as an SQLAlchemy URL, with its password if it has one.
+
+        Raises:
+            LedgerError: If the environment variable that is to hold it doesn't.
+        """
+        if self.ledger.url_env is None:
+            return f"sqlite:///{self.home / 'ledger.sqlite'}"
+        return ledger_url_of(self.ledger.url_env)
 
     @property
     def out_dir(self) -> Path:
@@ -331,9 +350,28 @@ class Shop(ShopFile):
         return self.home / "out"
 
     @property
+    def worklists_dir(self) -> Path:
+        """The operations team's work lists, a workbook a week, and the platforms' files beside them."""
+        return self.out_dir / "worklists"
+
+    @property
     def dagster_home(self) -> Path:
         """Dagster's own storage for this shop, so that command-line runs show in the UI."""
         return self.home / ".dagster"
+
+
+def ledger_url_of(variable: str) -> str:
+    """The URL of a ledger in PostgreSQL that an environment variable holds.
+
+    Raises:
+        LedgerError: If it holds none.
+    """
+    from rfm_pipeline.database_urls import POSTGRESQL_SCHEMES, url_from_environment
+
+    url = url_from_environment(
+        variable, whose="the ledger", setting="ledger.url_env", schemes=POSTGRESQL_SCHEMES, error=LedgerError
+    )
+    return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
 def home_from_environment() -> Path:

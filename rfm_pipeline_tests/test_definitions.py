@@ -1,4 +1,4 @@
-"""What Dagster loads: assets, checks, jobs, schedule and sensor as a text, and that every tool can load them.
+"""What Dagster loads: assets, checks, jobs, schedules, sensor as a text, and that every tool can load them.
 
 After an intended change, write the text anew and read the difference:
 ``uv run python -m rfm_pipeline_tests.test_definitions``

@@ -59,6 +59,7 @@ def test_every_default_is_the_documented_one(tmp_path: Path) -> None:
             "threads": None,
             "lock_wait_seconds": 60,
         },
+        "ledger": {"url_env": None},
         "rules": {
             "frequency_high": 3,
             "monetary_high": {"amount": None, "quantile": Decimal("0.75")},
@@ -100,6 +101,7 @@ def test_every_default_of_the_recall_is_the_documented_one(tmp_path: Path) -> No
         "campaign_days": 30,
         "max_changes": 1000,
         "allow_past_weeks": False,
+        "holdout_contacts_known": 0,
         "sink": "local",
         "worklist_names": "masked",
         "sending_hours": {"begins": time(9), "ends": time(21)},
@@ -140,9 +142,11 @@ def test_the_folders_of_a_home(tmp_path: Path) -> None:
     assert shop.orders_dir == shop.home / "orders"
     assert shop.contacts_dir == shop.home / "contacts"
     assert shop.suppression_dir == shop.home / "suppression"
+    assert shop.outreach_dir == shop.home / "outreach"
     assert shop.warehouse_path == shop.home / "warehouse.duckdb"
     assert shop.ledger_url == f"sqlite:///{shop.home / 'ledger.sqlite'}"
     assert shop.out_dir == shop.home / "out"
+    assert shop.worklists_dir == shop.home / "out" / "worklists"
     assert shop.dagster_home == shop.home / ".dagster"
     assert shop.zone.key == "Asia/Shanghai"
 

@@ -19,11 +19,14 @@ only ever added to, and its unique keys make double work impossible:
 
 The one change of what stands there is :meth:`Ledger.forget`: the person goes, what the review counts stays.
 
-``tables`` says what a row is, ``database`` how it is reached, ``store`` what is read and written,
-``forgetting`` how a person is taken out.
+``tables`` says what a row is, ``database`` how it is reached, ``store`` what is read and written, ``alone``
+how one process at a time is let in, ``forgetting`` how a person is taken out, ``migrations`` how an older
+ledger becomes one of today, ``moving`` how it gets from one database to another. For people: docs/ledger.md.
 """
 
+from rfm_pipeline.ledger.alone import Hold
 from rfm_pipeline.ledger.forgetting import Holdings, tombstone_digest
+from rfm_pipeline.ledger.moving import copy_ledger
 from rfm_pipeline.ledger.store import Ledger
 from rfm_pipeline.ledger.tables import (
     ASSIGNMENT_SCHEMA,
@@ -49,7 +52,9 @@ __all__ = [
     "TAG_ACTION_SCHEMA",
     "TAG_CALL_SCHEMA",
     "UNMATCHED",
+    "Hold",
     "Holdings",
     "Ledger",
+    "copy_ledger",
     "tombstone_digest",
 ]

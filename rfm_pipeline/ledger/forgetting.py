@@ -5,7 +5,6 @@ the warehouse are ``forget``'s.
 """
 
 import hashlib
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
@@ -25,7 +24,8 @@ from rfm_pipeline.ledger.tables import (
     TAG_CALLS,
 )
 
-_SALT = "tombstone_salt"
+SALT = "tombstone_salt"
+"""The name of the salt among the ledger's settings."""
 
 
 def tombstone_digest(salt: str, customer_id: str) -> str:
@@ -50,14 +50,10 @@ class Holdings:
     forgotten: bool
 
 
-def salt_of(connection: sa.Connection, *, make: bool = False) -> str:
-    """The ledger's salt, empty if it has none and none is to be made."""
-    query = sa.select(LEDGER_SETTINGS.c.value).where(LEDGER_SETTINGS.c.name == _SALT)
-    salt: str | None = connection.scalar(query)
-    if salt is None and make:
-        salt = secrets.token_hex(16)
-        connection.execute(sa.insert(LEDGER_SETTINGS), {"name": _SALT, "value": salt})
-    return salt or ""
+def salt_of(connection: sa.Connection) -> str:
+    """The ledger's salt, empty as long as nobody was forgotten."""
+    query = sa.select(LEDGER_SETTINGS.c.value).where(LEDGER_SETTINGS.c.name == SALT)
+    return connection.scalar(query) or ""
 
 
 def pseudonym(digest: str) -> str:

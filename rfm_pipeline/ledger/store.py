@@ -3,6 +3,7 @@
 Belongs here: one method a fact. Who is listed and what is tagged is the recall stage's.
 """
 
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
@@ -39,15 +40,13 @@ class Ledger(LedgerDatabase):
     """One shop's ledger.
 
     Args:
-        url: An SQLAlchemy URL; the tables are made on first use.
+        url: An SQLAlchemy URL, or what tells it when it is first needed; the tables are made on first use.
     """
 
     def landing_positions(self) -> dict[str, int]:
         """Content hash of every export ever loaded to its latest place in the order of arrival."""
-        latest = sa.select(LANDINGS.c.content_hash, sa.func.max(LANDINGS.c.position))
-        with self.begin() as connection:
-            rows = connection.execute(latest.group_by(LANDINGS.c.content_hash))
-            return {row[0]: row[1] for row in rows}
+        with self.reading() as connection:
+            return _landing_positions(connection)
 
     def note_landings(self, files: Sequence[tuple[str, str]]) -> None:
         """Writes down the order of arrival where it isn't known yet.
@@ -55,26 +54,17 @@ class Ledger(LedgerDatabase):
         Args:
             files: (content hash, file name) of all exports in force, first come first.
         """
-        known = self.landing_positions()
-        newest = max(known.values(), default=0)
-        last = 0
-        rows = []
-        for content_hash, file_name in files:
-            position = known.get(content_hash, 0)
-            if position <= last:
-                # not seen yet, or back again after a later one
-                newest += 1
-                position = newest
-                row = {"position": position, "content_hash": content_hash, "file_name": file_name}
-                rows.append(row)
-            last = position
-        if rows:
-            with self.begin() as connection:
+        with self.begin() as connection:
+            if not self.is_sqlite:
+                # what is read here has to be true until the new places are written
+                connection.execute(sa.text(f"lock table {LANDINGS.name} in share row exclusive mode"))
+            rows = _new_places(files, _landing_positions(connection))
+            if rows:
                 connection.execute(sa.insert(LANDINGS), rows)
 
     def sealed_weeks(self) -> set[date]:
         """The weeks whose lists are final."""
-        with self.begin() as connection:
+        with self.reading() as connection:
             return set(connection.scalars(sa.select(CAMPAIGNS.c.week)))
 
     def sealed_at(self, week: date) -> datetime:
@@ -83,7 +73,7 @@ class Ledger(LedgerDatabase):
         Raises:
             RfmError: If it isn't sealed.
         """
-        with self.begin() as connection:
+        with self.reading() as connection:
             found = connection.scalar(sa.select(CAMPAIGNS.c.sealed_at).where(CAMPAIGNS.c.week == week))
         if found is None:
             raise RfmError(f"the list of week {week} isn't sealed.")
@@ -110,8 +100,8 @@ class Ledger(LedgerDatabase):
         query = sa.select(*(TAG_ACTIONS.c[name] for name in TAG_ACTION_SCHEMA))
         if weeks is not None:
             query = query.where(TAG_ACTIONS.c.week.in_(weeks))
-        keys = (TAG_ACTIONS.c.week, TAG_ACTIONS.c.customer_id, TAG_ACTIONS.c.tag)
-        return self.frame(query.order_by(*keys), TAG_ACTION_SCHEMA)
+        # sorted here: databases differ in how they sort text
+        return self.frame(query, TAG_ACTION_SCHEMA).sort("week", "customer_id", "tag")
 
     def seal(self, week: date, assignments: pl.DataFrame, actions: pl.DataFrame, sink: str) -> bool:
         """Makes a week's list final and writes its tag changes as pending, all or nothing.
@@ -132,7 +122,8 @@ class Ledger(LedgerDatabase):
         """
         at = now()
         campaign = {"week": week, "listed": assignments.height, "sealed_at": at}
-        listed = assignments.select(*ASSIGNMENT_SCHEMA).to_dicts()
+        # in one order: two weeks that list the same silences must not wait for each other
+        listed = assignments.select(*ASSIGNMENT_SCHEMA).sort("customer_id").to_dicts()
         asked = actions.select("customer_id", "tag", "action", "churn_class", "reason").to_dicts()
         common = {"week": week, "status": PENDING, "sink": sink, "requested_at": at}
         if week in self.sealed_weeks():
@@ -176,7 +167,8 @@ class Ledger(LedgerDatabase):
         """
         rows = [
             {"b_customer": customer, "b_tag": tag, "b_status": status, "b_error": error, "b_at": now()}
-            for customer, tag, status, error in outcomes
+            # two that write the same rows do so in the same order, or each may wait for the other
+            for customer, tag, status, error in sorted(outcomes, key=lambda outcome: outcome[:2])
         ]
         if not rows:
             return
@@ -207,15 +199,16 @@ class Ledger(LedgerDatabase):
         """
         common = {"week": week, "status": PENDING, "attempts": 0, "requested_at": now()}
         names = ("customer_id", "userid", "external_userid", "tag", "action")
-        rows = [{**row, **common} for row in calls.select(names).iter_rows(named=True)]
+        rows = [{**row, **common} for row in calls.select(names).sort(names[1:]).iter_rows(named=True)]
         if not rows:
             return
+        again = _insert(self, TAG_CALLS).on_conflict_do_update(
+            index_elements=_CALL_KEY,
+            set_={"status": PENDING, "error": None, "finished_at": None},
+            where=TAG_CALLS.c.status != DONE,
+        )
         with self.begin() as connection:
-            connection.execute(_insert_ignore(self, TAG_CALLS), rows)
-            again = sa.update(TAG_CALLS).where(*_this_call(), TAG_CALLS.c.status != DONE)
-            connection.execute(
-                again.values(status=PENDING, error=None, finished_at=None), [_as_bound(row) for row in rows]
-            )
+            connection.execute(again, rows)
 
     def finish_calls(self, week: date, outcomes: Iterable[Mapping[str, Any]]) -> None:
         """Writes what came of pending calls; a known success is never overwritten.
@@ -233,7 +226,7 @@ class Ledger(LedgerDatabase):
                 "b_attempts": row["attempts"],
                 "b_at": at,
             }
-            for row in outcomes
+            for row in sorted(outcomes, key=lambda row: [row[name] for name in _CALL_KEY[1:]])
         ]
         if not rows:
             return
@@ -252,8 +245,7 @@ class Ledger(LedgerDatabase):
         query = sa.select(*(TAG_CALLS.c[name] for name in TAG_CALL_SCHEMA))
         if weeks is not None:
             query = query.where(TAG_CALLS.c.week.in_(weeks))
-        keys = ("week", "userid", "external_userid", "tag", "action")
-        return self.frame(query.order_by(*(TAG_CALLS.c[name] for name in keys)), TAG_CALL_SCHEMA)
+        return self.frame(query, TAG_CALL_SCHEMA).sort(_CALL_KEY)
 
     def claim_message(self, kind: str, name: str) -> bool:
         """Writes a message as pending and says whether it may be sent by whoever asked.
@@ -268,7 +260,9 @@ class Ledger(LedgerDatabase):
         row = {"kind": kind, "name": name, "status": PENDING, "requested_at": now()}
         mine = (MESSAGES.c.kind == kind, MESSAGES.c.name == name)
         with self.begin() as connection:
-            if connection.execute(_insert_ignore(self, MESSAGES), row).rowcount == 1:
+            # not by rowcount, which PostgreSQL's driver doesn't tell of an INSERT
+            first = _insert_ignore(self, MESSAGES).returning(MESSAGES.c.name)
+            if connection.scalar(first, row) is not None:
                 return True
             again = sa.update(MESSAGES).where(*mine, MESSAGES.c.status == FAILED)
             taken = connection.execute(
@@ -289,12 +283,13 @@ class Ledger(LedgerDatabase):
         query = sa.select(*(MESSAGES.c[name] for name in MESSAGE_SCHEMA))
         if kind is not None:
             query = query.where(MESSAGES.c.kind == kind)
-        return self.frame(query.order_by(MESSAGES.c.requested_at, MESSAGES.c.name), MESSAGE_SCHEMA)
+        # not by time: clocks jump
+        return self.frame(query, MESSAGE_SCHEMA).sort("kind", "name")
 
     def confirmed_at(self, sink: str) -> datetime | None:
         """When somebody said that a sink may carry out its first plan, in UTC; None if nobody has."""
         query = sa.select(LEDGER_SETTINGS.c.value).where(LEDGER_SETTINGS.c.name == f"confirmed:{sink}")
-        with self.begin() as connection:
+        with self.reading() as connection:
             value = connection.scalar(query)
         return None if value is None else datetime.fromisoformat(value)
 
@@ -309,14 +304,14 @@ class Ledger(LedgerDatabase):
 
         The salt is empty as long as nobody was forgotten.
         """
-        with self.begin() as connection:
+        with self.reading() as connection:
             return forgetting.salt_of(connection), set(connection.scalars(sa.select(TOMBSTONES.c.digest)))
 
     def holdings(self, customer_id: str) -> forgetting.Holdings:
         """What the ledger holds of a customer; of a forgotten one, what is left without the name."""
         if not self.is_there:
             return forgetting.Holdings(0, 0, {}, forgotten=False)
-        with self.begin() as connection:
+        with self.reading() as connection:
             salt = forgetting.salt_of(connection)
             digest = forgetting.tombstone_digest(salt, customer_id)
             names = [customer_id, forgetting.pseudonym(digest)] if salt else [customer_id]
@@ -338,17 +333,44 @@ class Ledger(LedgerDatabase):
             if self.is_sqlite:
                 # what is overwritten must not stay in the file
                 connection.exec_driver_sql("pragma secure_delete = on")
-            digest = forgetting.tombstone_digest(forgetting.salt_of(connection, make=True), customer_id)
-            if not forgetting.count_where(connection, TOMBSTONES, TOMBSTONES.c.digest == digest):
-                connection.execute(sa.insert(TOMBSTONES), {"digest": digest, "forgotten_at": now()})
+            # of two that are the first to forget somebody, the salt of one is everybody's
+            salt = {"name": forgetting.SALT, "value": secrets.token_hex(16)}
+            connection.execute(_insert_ignore(self, LEDGER_SETTINGS), salt)
+            digest = forgetting.tombstone_digest(forgetting.salt_of(connection), customer_id)
+            connection.execute(_insert_ignore(self, TOMBSTONES), {"digest": digest, "forgotten_at": now()})
             forgetting.blank(connection, customer_id, forgetting.pseudonym(digest))
         self.compact()
 
 
+def _landing_positions(connection: sa.Connection) -> dict[str, int]:
+    latest = sa.select(LANDINGS.c.content_hash, sa.func.max(LANDINGS.c.position))
+    return {row[0]: row[1] for row in connection.execute(latest.group_by(LANDINGS.c.content_hash))}
+
+
+def _new_places(files: Sequence[tuple[str, str]], known: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The rows to add, so that the places of the exports in force rise in their order."""
+    newest = max(known.values(), default=0)
+    last = 0
+    rows = []
+    for content_hash, file_name in files:
+        position = known.get(content_hash, 0)
+        if position <= last:
+            # not seen yet, or back again after a later one
+            newest += 1
+            position = newest
+            rows.append({"position": position, "content_hash": content_hash, "file_name": file_name})
+        last = position
+    return rows
+
+
+def _insert(database: LedgerDatabase, table: sa.Table) -> Any:
+    dialect = sqlite if database.is_sqlite else postgresql
+    return dialect.insert(table)
+
+
 def _insert_ignore(database: LedgerDatabase, table: sa.Table) -> Any:
     """An INSERT that leaves a row alone whose key is there already."""
-    dialect = sqlite if database.is_sqlite else postgresql
-    return dialect.insert(table).on_conflict_do_nothing()
+    return _insert(database, table).on_conflict_do_nothing()
 
 
 def _this_call() -> list[sa.ColumnElement[bool]]:

@@ -1,4 +1,4 @@
-"""The recall stage's assets: ``recall_list``, ``tag_plan``, ``customer_tags`` and ``ops_worklist``.
+"""The recall stage's assets, from ``outreach_log`` and ``recall_list`` to ``ops_worklist``.
 
 ``customer_tags`` touches the world, and guards itself: see ``recall.guards``. ``ops_worklist`` only hands out
 a list that passed those guards. ``team_message``, which tells the team of it, stands in ``recall.team``.
@@ -15,12 +15,14 @@ import dagster as dg
 from rfm_pipeline.asset_kit import (
     OWNER,
     POOL,
+    answer_checks,
     asked_weeks,
     asset_arguments,
     one_connection,
     permanent_failures,
     weekly_result,
 )
+from rfm_pipeline.errors import LedgerBusyError
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.recall import checks, guards, tagging, team
 from rfm_pipeline.recall.connection import (
@@ -32,9 +34,10 @@ from rfm_pipeline.recall.connection import (
 )
 from rfm_pipeline.recall.contacts import Reach, read_order_contacts, read_reach
 from rfm_pipeline.recall.listing import write_recall_list
+from rfm_pipeline.recall.outreach import OutreachReport, write_outreach_log
 from rfm_pipeline.recall.problems import write_problems
 from rfm_pipeline.recall.resources import WecomAccess
-from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
+from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, OUTREACH_LOG, RECALL_LIST, TAG_PLAN
 from rfm_pipeline.recall.sinks import TagSink
 from rfm_pipeline.recall.words import UNNAMED_PRODUCT, compile_words
 from rfm_pipeline.recall.worklist import write_worklist
@@ -62,7 +65,35 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
     required = checks.required_before_sending(earlier_checks)
 
     @dg.asset(
-        deps=["new_silent_churners", "silent_churners"],
+        # the orders' contacts say whose phone number a row names
+        deps=["order_lines"],
+        **asset_arguments(
+            shop,
+            OUTREACH_LOG,
+            STAGE,
+            "What came of contacting the listed, as the team wrote it down: the files of outreach/ and work "
+            "lists filled in in place. Who refused is left alone from then on.",
+            checks.OUTREACH_LOG_CHECKS,
+            kinds=_LEDGER_KINDS | {"xlsx", "csv"},
+        ),
+    )
+    @one_connection
+    def outreach_log(
+        context: dg.AssetExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        ledger: dg.ResourceParam[Ledger],
+    ) -> dg.MaterializeResult:
+        report = write_outreach_log(warehouse, ledger, shop, shop_now(shop))
+        if report.told is not None:
+            context.log.warning(f"outcome files have rows to look at: {report.told}")
+        known = {"holdout_contacts_known": shop.recall.holdout_contacts_known}
+        return dg.MaterializeResult(
+            metadata=_outreach(report),
+            check_results=answer_checks(warehouse, shop, checks.OUTREACH_LOG_CHECKS, params=known),
+        )
+
+    @dg.asset(
+        deps=["new_silent_churners", "silent_churners", outreach_log],
         **asset_arguments(
             shop,
             RECALL_LIST,
@@ -245,7 +276,28 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
             check_results=[proof],
         )
 
-    return [recall_list, tag_plan, customer_tags, ops_worklist, *team.build_assets(shop, STAGE)]
+    return [
+        outreach_log,
+        recall_list,
+        tag_plan,
+        customer_tags,
+        ops_worklist,
+        *team.build_assets(shop, STAGE),
+    ]
+
+
+def _outreach(report: OutreachReport) -> dict[str, Any]:
+    """Counts of the log; no value of a row."""
+    return {
+        "dagster/row_count": report.rows,
+        "files": report.files,
+        "rows_read": report.rows_read,
+        "rows_taken": report.rows_taken,
+        "new_refusals": report.new_refusals,
+        **{f"customers_{name}": count for name, count in report.customers.items()},
+        **{f"to_look_at: {name}": count for name, count in report.findings.items()},
+        **({} if report.told is None else {"file_to_look_at": dg.MetadataValue.path(str(report.told))}),
+    }
 
 
 def _reach(warehouse: Warehouse, shop: Shop) -> Reach:
@@ -255,7 +307,10 @@ def _reach(warehouse: Warehouse, shop: Shop) -> Reach:
 def _send(
     warehouse: Warehouse, ledger: Ledger, shop: Shop, week: date, reach: Reach, sink: TagSink
 ) -> dict[str, Any]:
-    report = tagging.apply_tags(warehouse, ledger, sink, reach, week)
+    try:
+        report = tagging.apply_tags(warehouse, ledger, sink, reach, week)
+    except LedgerBusyError:
+        return {"sent": 0, "refused": "another run carries out tags with this ledger"}
     told = {name: value for name, value in asdict(report).items() if value is not None}
     problems = write_problems(shop, ledger, week)
     return told | ({} if problems is None else {"problems": dg.MetadataValue.path(str(problems))})

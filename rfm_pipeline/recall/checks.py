@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 
 from rfm_pipeline.ledger import FORGOTTEN
-from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
+from rfm_pipeline.recall.schemas import (
+    CUSTOMER_TAGS,
+    FINDINGS,
+    OUTREACH_FINDINGS,
+    OUTREACH_LOG,
+    RECALL_LIST,
+    TAG_PLAN,
+)
 from rfm_pipeline.warehouse.checks import MINE, TableCheck, unique_key
 from rfm_pipeline.warehouse.sql import read_sql
 
@@ -22,6 +29,37 @@ _RULES = (
     "several_segments",
     "product_unnamed",
 )
+
+OUTREACH_LOG_CHECKS = [
+    unique_key(OUTREACH_LOG),
+    TableCheck(
+        table=OUTREACH_LOG.name,
+        name="holdout_is_left_alone",
+        description="No outcome file tells of a contact with a hold-out customer, but for as many as were "
+        "looked into (recall.holdout_contacts_known). The rows stand in out/outreach/to_look_at.csv.",
+        sql=f"""
+            select
+                greatest(count(distinct (week, customer_id)) - $holdout_contacts_known, 0)
+                    as new_holdout_contacts,
+                count(distinct (week, customer_id)) as holdout_contacts
+            from {OUTREACH_FINDINGS.name} where reason = 'holdout'
+        """,
+    ),
+    TableCheck(
+        table=OUTREACH_LOG.name,
+        name="every_row_is_taken",
+        description="Every filled-in row of every outcome file is in the log. Those that aren't stand in "
+        "out/outreach/to_look_at.csv, with what was expected.",
+        sql=f"""
+            select
+                count(*) as to_look_at,
+                {", ".join(f"count(*) filter (reason = '{name}') as {name}" for name in FINDINGS)}
+            from (select distinct source_file, sheet, row_no, reason from {OUTREACH_FINDINGS.name})
+        """,
+        # a bad row stops nothing; what may be an unread refusal stops the recall where contacts are read
+        blocking=False,
+    ),
+]
 
 RECALL_LIST_CHECKS = [
     unique_key(RECALL_LIST),
@@ -148,5 +186,5 @@ def required_before_sending(earlier_checks: Sequence[TableCheck]) -> list[tuple[
     Args:
         earlier_checks: The checks of the earlier stages.
     """
-    every = (*earlier_checks, *RECALL_LIST_CHECKS, *TAG_PLAN_CHECKS)
+    every = (*earlier_checks, *OUTREACH_LOG_CHECKS, *RECALL_LIST_CHECKS, *TAG_PLAN_CHECKS)
     return [(check.table, check.name) for check in every if check.blocking]

@@ -12,7 +12,7 @@ import polars as pl
 
 from rfm_pipeline.ledger import ASSIGNMENT_SCHEMA, Ledger
 from rfm_pipeline.recall.contacts import Reach
-from rfm_pipeline.recall.schemas import RECALL_LIST
+from rfm_pipeline.recall.schemas import OUTREACH_LOG, RECALL_LIST
 from rfm_pipeline.recall.words import write_words
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.columns import MONEY
@@ -72,6 +72,7 @@ def queue_length(warehouse: Warehouse, ledger: Ledger, shop: Shop, reach: Reach,
     listed = ledger.assignments(columns=("week", "customer_id", "silent_since", "arm"))
     with warehouse.transaction() as session:
         session.target([week])
+        session.create(OUTREACH_LOG)
         return _count_all(session, shop, reach, listed, without_listed=True).get(week, 0)
 
 
@@ -80,6 +81,8 @@ def _draw(
 ) -> tuple[pl.DataFrame, dict[date, int]]:
     """The rows of ``recall_list.sql`` for the weeks, and how many stay queued."""
     session.target(weeks)
+    # where no contact was ever logged there is no such table
+    session.create(OUTREACH_LOG)
     with session.frames(**_people(reach, listed)):
         drawn = session.read(
             f"{read_sql('rfm_pipeline.recall', 'recall_list')} order by week, priority",

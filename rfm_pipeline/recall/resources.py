@@ -51,7 +51,12 @@ def wecom_access(shop: Shop) -> WecomAccess:
     return WecomAccess(**{field: dg.EnvVar(name) for field, name in names.items() if os.environ.get(name)})
 
 
+def access_of(shop: Shop) -> WecomAccess:
+    """The access with its variables read, for whoever is no Dagster asset."""
+    access: WecomAccess = wecom_access(shop).process_config_and_initialize()
+    return access
+
+
 def robot_key_of(shop: Shop) -> str | None:
     """The key of the team's group robot, for whoever is no Dagster asset; None if the robot is off."""
-    access: WecomAccess = wecom_access(shop).process_config_and_initialize()
-    return access.robot_key
+    return access_of(shop).robot_key

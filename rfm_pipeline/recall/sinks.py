@@ -7,7 +7,7 @@ change twice must be harmless.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import date
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +20,7 @@ from rfm_pipeline.staging import replace_files
 
 Outcome = tuple[str, str, str, str | None]
 """(customer_id, tag, status, error) of one tag change."""
+Outcomes = Generator[Outcome, None, None]
 
 
 class SinkPausedError(Exception):
@@ -31,7 +32,7 @@ class TagSink(Protocol):
 
     name: str
 
-    def apply(self, week: date, open_actions: pl.DataFrame, all_actions: pl.DataFrame) -> Iterator[Outcome]:
+    def apply(self, week: date, open_actions: pl.DataFrame, all_actions: pl.DataFrame) -> Outcomes:
         """Carries out a week's open tag changes.
 
         Args:
@@ -65,7 +66,7 @@ class LocalSink:
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
 
-    def apply(self, week: date, open_actions: pl.DataFrame, all_actions: pl.DataFrame) -> Iterator[Outcome]:
+    def apply(self, week: date, open_actions: pl.DataFrame, all_actions: pl.DataFrame) -> Outcomes:
         """See :meth:`TagSink.apply`."""
         columns = ("customer_id", "action", "tag", "churn_class", "reason")
         # with a BOM, so that Excel reads the Chinese tags as UTF-8

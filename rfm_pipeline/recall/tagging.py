@@ -5,12 +5,14 @@ is only ever continued with what is not done yet, and a silence can be listed on
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
+from time import monotonic
 
 import polars as pl
 
-from rfm_pipeline.ledger import DONE, FAILED, FORGOTTEN, PENDING, REJECTED, UNMATCHED, Ledger
+from rfm_pipeline.ledger import DONE, FAILED, FORGOTTEN, PENDING, REJECTED, UNMATCHED, Hold, Ledger
 from rfm_pipeline.recall.contacts import Reach
 from rfm_pipeline.recall.listing import ledger_rows
 from rfm_pipeline.recall.schemas import ADD, CUSTOMER_TAGS, HOLDOUT, RECALL_LIST, TAG_PLAN
@@ -23,6 +25,8 @@ _PLAN_COLUMNS = tuple(TAG_PLAN.schema.columns)
 _TAG_COLUMNS = tuple(CUSTOMER_TAGS.schema.columns)
 _ON_COLUMNS = ("customer_id", "tag", "churn_class", "silent_since", "listed_week")
 _OUTCOMES_AT_ONCE = 500
+_WAIT_SECONDS = 60
+_LOOK_SECONDS = 1
 SAID_NO = "the customer said no after the list was sealed"
 
 
@@ -127,13 +131,18 @@ def apply_tags(warehouse: Warehouse, ledger: Ledger, sink: TagSink, reach: Reach
     """Seals the week's list and carries out what is not done of its plan.
 
     The caller has asked the guards. Killed at any moment and called again, it goes on where it stopped; who
-    said no in the meantime is left out, and the ledger says so.
+    said no in the meantime is left out, and the ledger says so. Of several at once, wherever they run, one
+    works and the others wait for it, to find nothing left.
+
+    Raises:
+        LedgerBusyError: If another run carries out tags for too long.
     """
     listed = warehouse.read(f"select * from {RECALL_LIST.name} where week = $week", {"week": week})
     plan = warehouse.read(f"select * from {TAG_PLAN.name} where week = $week", {"week": week})
-    newly_sealed = ledger.seal(week, ledger_rows(listed), plan, sink.name)
-    ledger.record(week, _said_no_since(ledger, week, reach))
-    sent, paused = _carry_out(ledger, sink, week, ledger.tag_actions([week]))
+    with ledger.alone("tags", wait_seconds=_WAIT_SECONDS) as hold:
+        newly_sealed = ledger.seal(week, ledger_rows(listed), plan, sink.name)
+        ledger.record(week, _said_no_since(ledger, week, reach))
+        sent, paused = _carry_out(ledger, sink, week, ledger.tag_actions([week]), hold)
     found = dict(ledger.tag_actions([week]).group_by("status").len().iter_rows())
     return TagReport(
         sent=sent,
@@ -199,23 +208,38 @@ def waiting_changes(actions: pl.DataFrame) -> pl.DataFrame:
     return actions.filter(~said_no & ~_is_forgotten() & ~is_over)
 
 
-def _carry_out(ledger: Ledger, sink: TagSink, week: date, actions: pl.DataFrame) -> tuple[int, str | None]:
-    """Hands the sink what is not done yet and records what it tells.
+def open_after_a_run(ledger: Ledger, week: date) -> int:
+    """How many changes of a sealed week a run left open, and another one can do."""
+    if not ledger.is_there:
+        return 0
+    left = waiting_changes(ledger.tag_actions([week]))
+    return left.filter(pl.col("status").is_in([PENDING, FAILED])).height
+
+
+def _carry_out(
+    ledger: Ledger, sink: TagSink, week: date, actions: pl.DataFrame, hold: Hold
+) -> tuple[int, str | None]:
+    """Hands the sink what is not done yet and records what it tells, as long as nobody else may.
 
     Returns:
-        How many changes were done, and why the sink left the rest to the next run, if it did.
+        How many changes were done, and why the rest is left to the next run, if it is.
     """
     said_no = pl.col("error").eq_missing(SAID_NO)
     everything = actions.filter(~said_no & ~_is_forgotten())
-    sent, paused = 0, None
+    sent, paused, looked = 0, None, monotonic()
     known: list[Outcome] = []
     try:
-        for outcome in sink.apply(week, waiting_changes(actions), everything):
-            known.append(outcome)
-            sent += outcome[2] == DONE
-            if len(known) == _OUTCOMES_AT_ONCE:
-                ledger.record(week, known)
-                known = []
+        with closing(sink.apply(week, waiting_changes(actions), everything)) as outcomes:
+            for outcome in outcomes:
+                known.append(outcome)
+                sent += outcome[2] == DONE
+                if len(known) == _OUTCOMES_AT_ONCE:
+                    ledger.record(week, known)
+                    known = []
+                if monotonic() - looked > _LOOK_SECONDS:
+                    looked = monotonic()
+                    if not hold.still_mine():
+                        raise SinkPausedError("the lock on the ledger was lost; the next run does the rest")
     except SinkPausedError as reason:
         paused = str(reason)
     finally:

@@ -10,7 +10,7 @@ Belongs here: the order of calls and books. What has to be called is ``wecom_pla
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -23,7 +23,7 @@ from rfm_pipeline.ledger import DONE, FAILED, PENDING, REJECTED, Ledger
 from rfm_pipeline.phones import phone_region
 from rfm_pipeline.recall.matching import contact_frame, match_contacts
 from rfm_pipeline.recall.schemas import ADD, REMOVE
-from rfm_pipeline.recall.sinks import Outcome, SinkPausedError
+from rfm_pipeline.recall.sinks import Outcome, Outcomes, SinkPausedError
 from rfm_pipeline.recall.wecom_plan import CALL_COLUMNS, CallPlan, Survey, plan_calls
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.wecom.client import WecomClient, WecomSettings
@@ -108,7 +108,7 @@ class WecomSink:
         """
         return asyncio.run(self._preview(week, actions))
 
-    def apply(self, week: date, open_actions: pl.DataFrame, all_actions: pl.DataFrame) -> Iterator[Outcome]:
+    def apply(self, week: date, open_actions: pl.DataFrame, all_actions: pl.DataFrame) -> Outcomes:
         """See :meth:`TagSink.apply`.
 
         Raises:

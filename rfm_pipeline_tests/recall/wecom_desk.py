@@ -40,7 +40,7 @@ def wecom_desk(home: Path, server: WecomServer, *, rate: float | None = None, **
             "confirmed": True,
             "base_url": server.base_url,
             "requests_per_second": rate,
-            "timeout_seconds": 2,
+            "timeout_seconds": 1.5,
         },
     )
     return desk_in(shop)
