@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import time
-from collections import defaultdict
 from datetime import date
 from pathlib import Path
 
@@ -164,7 +163,6 @@ def test_the_tags_are_right_after_faults_and_kills(tmp_path: Path, wecom: WecomS
     booked = desk.ledger.tag_calls([SECOND])
     known = set(booked.select("userid", "external_userid").iter_rows())
     assert {(call.body["userid"], call.body["external_userid"]) for call in arrived(calls)} <= known
-    found = desk.ledger.tag_actions([SECOND])["status"].value_counts().iter_rows()
-    counts: dict[str, int] = defaultdict(int, found)
-    assert counts["done"] + counts["unmatched"] == CUSTOMERS
+    counts = dict(desk.ledger.tag_actions([SECOND])["status"].value_counts().iter_rows())
+    assert counts.keys() == {"done", "unmatched"}
     assert counts["unmatched"] > 300
