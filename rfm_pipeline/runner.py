@@ -146,9 +146,9 @@ class Runner:
 
     def _alert(self, failed: Sequence[alerts.Alert]) -> None:
         """Tells the team's group; an alert that can't be sent is said here, and nothing more."""
-        for problem in alerts.send_alerts(
-            self._shop, Ledger(self._shop.ledger_url), robot_key_of(self._shop), failed
-        ):
+        # a ledger that isn't reachable is a reason not to tell, not another error
+        ledger = Ledger(lambda: self._shop.ledger_url)
+        for problem in alerts.send_alerts(self._shop, ledger, robot_key_of(self._shop), failed):
             self._say(problem)
 
     @contextmanager

@@ -465,6 +465,19 @@ def test_a_ledger_that_cannot_be_used_never_makes_an_alert_raise(quiet: Desk, we
     assert wecom.calls(SEND) == []
 
 
+def test_a_ledger_whose_address_is_not_set_leaves_the_runs_own_error_alone(
+    tmp_path: Path, wecom: WecomServer
+) -> None:
+    desk = connected(tmp_path / "home", wecom)
+    with (desk.shop.home / "shop.yaml").open("a", encoding="utf-8") as file:
+        file.write("ledger: {url_env: RFM_NO_SUCH_VARIABLE}\n")
+    done = rfm("run", "--home", str(desk.shop.home))
+    assert done.returncode == 1
+    assert done.stderr.count("error: ") == 1
+    assert "Traceback" not in done.stderr
+    assert markdown(wecom) == []
+
+
 def test_more_messages_than_the_robot_takes_wait_for_the_window_of_all_processes(
     quiet: Desk, wecom: WecomServer
 ) -> None:
