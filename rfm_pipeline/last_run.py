@@ -26,8 +26,8 @@ from rfm_pipeline.weeks import newest_closed_week, shop_now
 _NOTE = "last_run.json"
 # `rfm report` and `rfm playbook` write these anew from the same tables: that they are there is enough
 _WRITTEN_ANEW = ("reports", "playbook")
-# an order that is dated later comes true without any change, and an open tag change may succeed this time
 _SENDING = ("customer_tags", "ops_worklist")
+# an order that is dated later comes true without any change, and an open tag change may succeed this time
 _STAYS_OPEN = {"no_order_in_the_future", "nothing_left_open"}
 
 
