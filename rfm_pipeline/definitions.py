@@ -8,14 +8,19 @@ import dagster as dg
 from rfm_pipeline import automation
 from rfm_pipeline.diagnose import assets as diagnose
 from rfm_pipeline.diagnose import checks as diagnose_checks
+from rfm_pipeline.diagnose import schemas as diagnose_schemas
 from rfm_pipeline.ingest import assets as ingest
 from rfm_pipeline.ingest import checks as ingest_checks
+from rfm_pipeline.ingest.schemas import ORDER_LINES
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.recall import assets as recall
 from rfm_pipeline.review import assets as review
 from rfm_pipeline.review import documents
 from rfm_pipeline.shop import Shop, home_from_environment, load_shop
+from rfm_pipeline.warehouse.cluster import ClusterSettings, require_spark
 from rfm_pipeline.warehouse.duckdb import Warehouse
+from rfm_pipeline.warehouse.published import TableStore
+from rfm_pipeline.warehouse.spark import SparkWarehouse
 
 EARLIER_CHECKS = [
     *ingest_checks.RAW_ORDERS_CHECKS,
@@ -29,12 +34,36 @@ EARLIER_CHECKS = [
 
 
 def warehouse_of(shop: Shop) -> Warehouse:
-    """The shop's warehouse with the limits of its settings."""
-    return Warehouse(
+    """The shop's warehouse with the limits of its settings.
+
+    Raises:
+        RfmError: If its engine is Spark, and that isn't installed.
+    """
+    limits = shop.warehouse
+    if limits.engine == "duckdb":
+        return Warehouse(
+            path=shop.warehouse_path,
+            memory_limit=limits.memory_limit,
+            threads=limits.threads,
+            lock_wait_seconds=limits.lock_wait_seconds,
+        )
+    require_spark()
+    cluster = ClusterSettings(
+        master=limits.spark.master,
+        memory_limit=limits.memory_limit,
+        threads=limits.threads,
+        conf=limits.spark.conf,
+        log=shop.warehouse_path.with_name("spark.log"),
+    )
+    return SparkWarehouse(
         path=shop.warehouse_path,
-        memory_limit=shop.warehouse.memory_limit,
-        threads=shop.warehouse.threads,
-        lock_wait_seconds=shop.warehouse.lock_wait_seconds,
+        memory_limit=cluster.catalog_memory,
+        threads=limits.threads,
+        lock_wait_seconds=limits.lock_wait_seconds,
+        store=TableStore(shop.spark_tables),
+        on_spark={table.name: table for table in diagnose_schemas.TABLES},
+        copied={ORDER_LINES.name: ORDER_LINES},
+        cluster=cluster,
     )
 
 

@@ -114,13 +114,39 @@ class OrdersSection(Section):
         return self
 
 
+class SparkSection(Section):
+    """The Spark that makes the big tables, and where their files lie."""
+
+    master: str = Field(default="local[*]", min_length=1)
+    tables: str | None = None
+    conf: dict[str, str] = {}
+
+    @field_validator("conf", mode="before")
+    @classmethod
+    def _spelled_as_spark_does(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        told = {}
+        for name, setting in value.items():
+            if not str(name).startswith("spark."):
+                raise ValueError(f"{name!r} is no setting of Spark's: they begin with spark.")
+            if re.search("secret|password|token|access.key", str(name)):
+                raise ValueError(
+                    f"{name} doesn't belong into this file: give credentials by the environment or the "
+                    "machine's role, see docs/spark.md"
+                )
+            told[name] = str(setting).lower() if isinstance(setting, bool) else str(setting)
+        return told
+
+
 class WarehouseSection(Section):
     """Where the derived tables live and how much of the machine they may use."""
 
-    engine: Literal["duckdb"] = "duckdb"
+    engine: Literal["duckdb", "spark"] = "duckdb"
     memory_limit: str = Field(default="4GB", pattern=r"^\d+(\.\d+)?\s*([KMGT]i?B|%)$")
     threads: int | None = Field(default=None, ge=1)
     lock_wait_seconds: float = Field(default=60, ge=0)
+    spark: SparkSection = SparkSection()
 
 
 class Threshold(Section):
@@ -286,8 +312,22 @@ class Shop(ShopFile):
 
     @property
     def warehouse_path(self) -> Path:
-        """The DuckDB file: derived from the orders, may be deleted at any time."""
+        """The DuckDB file: derived from the orders, may be deleted at any time.
+
+        Each engine has its own, so that changing the engine leaves nothing half-true: the other one's is
+        made from the orders by the next run.
+        """
+        if self.warehouse.engine == "spark":
+            return self.home / "warehouse_spark" / "catalog.duckdb"
         return self.home / "warehouse.duckdb"
+
+    @property
+    def spark_tables(self) -> str:
+        """Where the engine spark keeps its tables' files: a folder, or a URL that Spark knows."""
+        told = self.warehouse.spark.tables
+        if told is None:
+            return str(self.home / "warehouse_spark" / "tables")
+        return told.rstrip("/") if "://" in told else str((self.home / told).resolve())
 
     @property
     def ledger_url(self) -> str:

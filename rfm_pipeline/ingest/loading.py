@@ -367,6 +367,7 @@ def update_order_lines(warehouse: Warehouse, shop: Shop) -> dict[str, int]:
         session.execute("delete from order_lines where order_id in (select order_id from touched_orders)")
         session.execute("insert into order_lines by name select * from new_lines")
         validate(ORDER_LINES, session.batches("select * from new_lines"), "order_lines")
+        session.note_rewritten(ORDER_LINES, "select week from new_lines union select week from old_lines")
         _update_contacts(session)
         session.execute("delete from mixed_orders where order_id in (select order_id from touched_orders)")
         session.execute(f"insert into mixed_orders {_SEVERAL_CUSTOMERS.format(lines='new_lines')}")

@@ -160,7 +160,7 @@ class Session:
         mine = f'from "{table.name}" where week in (select week from target_weeks)'
         validate(table, self.batches(f"select * {mine}"), f"{table.name}, week {name_range(weeks)}")
         counted = self.execute(f"select week, count(*) {mine} group by week").fetchall()
-        return {week: 0 for week in sorted(weeks)} | dict(sorted(counted))
+        return dict.fromkeys(sorted(weeks), 0) | dict(sorted(counted))
 
     def note_rewritten(self, table: Table, weeks_sql: str) -> None:
         """Says in which weeks (the query's ``week`` column) rows of a table were written by plain SQL.
