@@ -38,8 +38,9 @@ def _tally_of(table: Table, batch: pa.RecordBatch) -> pa.RecordBatch:
         failures = failures_in(table, frame)
     except Exception as error:
         raise RuntimeError(f"{table.name} can't be checked: {type(error).__name__}") from None
-    weeks: list[tuple[date, int]] = frame.group_by("week").len().rows()
-    rows = [(week, None, n) for week, n in weeks]
+    rows: list[tuple[date | None, str | None, int]] = [
+        (week, None, n) for week, n in frame.group_by("week").len().iter_rows()
+    ]
     rows += [(None, rule, n) for rule, n in failures.items()]
     return pa.RecordBatch.from_pylist(
         [dict(zip(_ARROW.names, row, strict=True)) for row in rows], schema=_ARROW

@@ -24,7 +24,9 @@ IMPLIED_WEEKS = {("order_lines", "order_at"): "week"}
 
 def tables_of(sql: str) -> set[str]:
     """The tables that a statement reads, without those it makes itself on the way."""
-    return _tables_in(sqlglot.parse_one(sql, read="duckdb"))
+    tree = sqlglot.parse_one(sql, read="duckdb")
+    made = {cte.alias for cte in tree.find_all(exp.CTE)}
+    return {table.name for table in tree.find_all(exp.Table)} - made - {""}
 
 
 def to_spark(sql: str, params: Mapping[str, Any], evaluate: Evaluate) -> str:
@@ -48,21 +50,16 @@ def to_spark(sql: str, params: Mapping[str, Any], evaluate: Evaluate) -> str:
     return tree.transform(_said_otherwise).sql(dialect="spark", comments=False)
 
 
-def _tables_in(tree: exp.Expression) -> set[str]:
-    made = {cte.alias for cte in tree.find_all(exp.CTE)}
-    return {table.name for table in tree.find_all(exp.Table)} - made - {""}
-
-
 # Values
 
 
-def _with_value(node: exp.Expression, params: Mapping[str, Any]) -> exp.Expression:
+def _with_value(node: exp.Expr, params: Mapping[str, Any]) -> exp.Expr:
     if isinstance(node, exp.Placeholder | exp.Parameter):
         return literal(params[node.name])
     return node
 
 
-def literal(value: Any) -> exp.Expression:
+def literal(value: Any) -> exp.Expr:
     """A value as it stands in a statement, with its type.
 
     Raises:
@@ -99,7 +96,7 @@ def _decimal_type(value: Decimal) -> str:
 # What depends on nothing but the weeks asked for
 
 
-def _answer_beforehand(tree: exp.Expression, evaluate: Evaluate) -> None:
+def _answer_beforehand(tree: exp.Expr, evaluate: Evaluate) -> None:
     ctes = {cte.alias: cte for cte in tree.find_all(exp.CTE)}
     known: list[exp.CTE] = []
     for cte in ctes.values():
@@ -117,7 +114,7 @@ def _answer_beforehand(tree: exp.Expression, evaluate: Evaluate) -> None:
                 subquery.set("expressions", [literal(value) for value in values])
 
 
-def _asked_for_values(tree: exp.Expression) -> Iterator[exp.Expression]:
+def _asked_for_values(tree: exp.Expr) -> Iterator[exp.Expr]:
     """Subqueries that stand for a value, and those in which a value is looked for."""
     for node in tree.find_all(exp.Subquery, exp.In):
         if isinstance(node, exp.In):
@@ -127,12 +124,12 @@ def _asked_for_values(tree: exp.Expression) -> Iterator[exp.Expression]:
             yield node
 
 
-def _needs_only(query: exp.Expression, names: set[str]) -> bool:
+def _needs_only(query: exp.Expr, names: set[str]) -> bool:
     used = {table.name for table in query.find_all(exp.Table)}
     return bool(used) and used <= names
 
 
-def _with_ctes(query: exp.Expression, ctes: list[exp.CTE]) -> str:
+def _with_ctes(query: exp.Expr, ctes: list[exp.CTE]) -> str:
     used = {table.name for table in query.find_all(exp.Table)}
     parts = [f"{cte.alias} as ({cte.this.sql('duckdb')})" for cte in ctes if cte.alias in used]
     return f"{'with ' + ', '.join(parts) if parts else ''} {query.sql('duckdb')}"
@@ -141,15 +138,16 @@ def _with_ctes(query: exp.Expression, ctes: list[exp.CTE]) -> str:
 # Partitions
 
 
-def _add_implied_weeks(tree: exp.Expression) -> None:
+def _add_implied_weeks(tree: exp.Expr) -> None:
     """Says of a line between two times in which weeks it lies: other weeks' files aren't opened."""
-    kinds: dict[type[exp.Expression], type[exp.Binary]] = {
+    kinds: dict[type[exp.Expr], type[exp.Binary]] = {
         exp.GT: exp.GTE,
         exp.GTE: exp.GTE,
         exp.LT: exp.LTE,
         exp.LTE: exp.LTE,
     }
     for node in list(tree.find_all(*kinds)):
+        assert isinstance(node, exp.Binary)
         day = _day_of(node.right)
         week = _week_column(node.left)
         if day is None or week is None:
@@ -158,7 +156,7 @@ def _add_implied_weeks(tree: exp.Expression) -> None:
         node.replace(exp.Paren(this=exp.and_(node.copy(), implied)))
 
 
-def _week_column(column: exp.Expression) -> exp.Column | None:
+def _week_column(column: exp.Expr) -> exp.Column | None:
     if not isinstance(column, exp.Column):
         return None
     select = column.find_ancestor(exp.Select)
@@ -172,7 +170,7 @@ def _week_column(column: exp.Expression) -> exp.Column | None:
     return None
 
 
-def _day_of(node: exp.Expression) -> date | None:
+def _day_of(node: exp.Expr) -> date | None:
     if not (isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal) and node.this.is_string):
         return None
     if not node.is_type("date", "timestamp"):
@@ -183,7 +181,7 @@ def _day_of(node: exp.Expression) -> date | None:
 # What Spark says in other words
 
 
-def _said_otherwise(node: exp.Expression) -> exp.Expression:
+def _said_otherwise(node: exp.Expr) -> exp.Expr:
     match node:
         case exp.ArgMax() | exp.ArgMin():
             # DuckDB passes over rows whose wanted value is null, Spark over those whose measure is
@@ -199,5 +197,5 @@ def _said_otherwise(node: exp.Expression) -> exp.Expression:
     return node
 
 
-def _is_null(node: exp.Expression) -> exp.Is:
+def _is_null(node: exp.Expr) -> exp.Is:
     return exp.Is(this=node.copy(), expression=exp.Null())
