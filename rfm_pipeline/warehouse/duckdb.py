@@ -277,6 +277,10 @@ class Session:
             assert isinstance(frame, pl.DataFrame)
             yield frame
 
+    def tables_elsewhere(self) -> Sequence[Table]:
+        """The tables that exist and can be read here, but are not kept in this file."""
+        return ()
+
     def has(self, table: str) -> bool:
         """Whether a table exists."""
         return bool(
@@ -381,6 +385,9 @@ class Warehouse:
             yield connection
         finally:
             connection.close()
+
+    def leave_out(self, customer_id: str) -> None:
+        """Takes a customer out of the tables that are not kept in this file; an order stays, without them."""
 
     def replace_weeks(
         self, table: Table, weeks: Sequence[date], sql: str, params: Mapping[str, Any] | None = None

@@ -10,7 +10,7 @@ Belongs here: the transaction that hands its big statements to Spark. Starting S
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -61,6 +61,10 @@ class SparkTransaction(Session):
                 view = view_sql(self.warehouse.on_spark[name], self.warehouse.store, self.pointers.of(name))
                 self.connection.execute(f'create or replace temp view "{name}" as {view}')
                 self._shown.add(name)
+
+    def tables_elsewhere(self) -> Sequence[Table]:
+        """The tables that exist as files; what is only a copy is left out."""
+        return [table for table in self.warehouse.on_spark.values() if self.pointers.has(table.name)]
 
     def has(self, table: str) -> bool:
         """Whether a table exists."""
@@ -134,11 +138,7 @@ class SparkTransaction(Session):
         counts = written.mapInArrow(tally(table), TALLY).groupBy("week", "rule").sum("n").collect()
         rows, failures = read_tally([tuple(row) for row in counts])
         refuse(failures, sum(rows.values()), what)
-        files: dict[date, list[str]] = {}
-        for path in written.inputFiles():
-            folder, _, name = path.rpartition("/")
-            files.setdefault(date.fromisoformat(folder.rpartition("week=")[2]), []).append(name)
-        return rows, {week: sorted(names) for week, names in files.items() if week in rows}
+        return rows, {week: names for week, names in _by_week(written.inputFiles()).items() if week in rows}
 
     def note_rewritten(self, table: Table, weeks_sql: str) -> None:
         """Copies the weeks of a table of the catalog to where Spark reads it."""
@@ -146,26 +146,41 @@ class SparkTransaction(Session):
             return
         self.pointers.create(table)
         found = self.execute(f"select distinct week from ({weeks_sql}) order by week").fetchall()
-        weeks = [week for (week,) in found]
+        self._copy(table, [week for (week,) in found], f'select * from "{table.name}"')
+
+    def leave_out(self, table: Table, customer_id: str) -> None:
+        """Writes those of a table's files anew that hold a customer; a row that can do without one stays."""
+        asked = {"id": customer_id}
+        source = view_sql(table, self.warehouse.store, self.pointers.of(table.name))
+        found = self.execute(f"select distinct week from ({source}) where customer_id = $id", asked)
+        without = f"select * from ({source}) where customer_id is distinct from $id"
+        if table.schema.columns["customer_id"].nullable:
+            nobody = "case when customer_id is distinct from $id then customer_id end as customer_id"
+            without = f"select * replace ({nobody}) from ({source})"
+        self._copy(table, sorted(week for (week,) in found.fetchall()), without, asked)
+
+    def _copy(
+        self, table: Table, weeks: Sequence[date], sql: str, params: Mapping[str, Any] | None = None
+    ) -> None:
+        """Writes the weeks' rows of a query in the catalog to files, and points the weeks to them."""
         if not weeks:
             return
         write_id = self.warehouse.store.prepare(table.name)
-        place = self.warehouse.store.for_duckdb(table.name, f"write={write_id}")
+        place = self.warehouse.store.for_duckdb(table.name, f"write={write_id}").replace("'", "''")
+        self.target(weeks)
         copied = self.execute(
             f"""
             copy (
-                select * from "{table.name}" where week in (select week from ({weeks_sql})) order by week
-            ) to '{place.replace("'", "''")}' (
+                from ({sql}) where week in (select week from target_weeks) order by week
+            ) to '{place}' (
                 format parquet, compression zstd, partition_by (week), filename_pattern 'part-{{uuid}}',
                 return_files
             )
-            """
+            """,
+            params,
         )
-        files: dict[date, list[str]] = {}
-        for path in copied.fetchall()[0][1]:
-            folder, _, name = str(path).replace("\\", "/").rpartition("/")
-            files.setdefault(date.fromisoformat(folder.rpartition("week=")[2]), []).append(name)
-        self.pointers.move(table.name, weeks, write_id, files)
+        self.pointers.move(table.name, weeks, write_id, _by_week(copied.fetchall()[0][1]))
+        self._shown.discard(table.name)
 
     # Spark
 
@@ -208,6 +223,15 @@ def _ddl(columns: Mapping[str, str]) -> str:
     return ", ".join(f"`{name}` {kind}" for name, kind in columns.items())
 
 
+def _by_week(paths: Iterable[str]) -> dict[date, list[str]]:
+    """Names of files by the week that their folder names."""
+    found: dict[date, list[str]] = {}
+    for path in sorted(paths):
+        folder, _, name = path.replace("\\", "/").rpartition("/")
+        found.setdefault(date.fromisoformat(folder.rpartition("week=")[2]), []).append(name)
+    return found
+
+
 @dataclass(frozen=True)
 class SparkWarehouse(Warehouse):
     """A shop's tables on Spark, with their catalog.
@@ -238,3 +262,11 @@ class SparkWarehouse(Warehouse):
     def _after_commit(self, session: Session) -> None:
         assert isinstance(session, SparkTransaction)
         session.pointers.clear_up(self.store)
+
+    def leave_out(self, customer_id: str) -> None:
+        """Takes a customer out of the Parquet files, in one step; an order stays, without them."""
+        with self.transaction() as session:
+            assert isinstance(session, SparkTransaction)
+            for table in (*self.on_spark.values(), *self.copied.values()):
+                if "customer_id" in table.schema.columns:
+                    session.leave_out(table, customer_id)

@@ -12,11 +12,14 @@ from tempfile import TemporaryDirectory
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
+from polars.testing import assert_frame_equal
 
 from rfm_pipeline.diagnose import checks
 from rfm_pipeline.diagnose.pipeline import parameters, sql_of, write_customer_rfm, write_customer_segments
 from rfm_pipeline.diagnose.schemas import BESTSELLERS, CUSTOMER_RFM, CUSTOMER_SEGMENTS, SEGMENT_THRESHOLDS
 from rfm_pipeline.errors import ValidationError
+from rfm_pipeline.forget import forget
+from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.sample import make_sample
 from rfm_pipeline.shop import Shop, load_shop
 from rfm_pipeline.warehouse.checks import run_checks
@@ -107,7 +110,7 @@ def test_the_demo_shop_goes_through_all_four_stages_with_the_same_rows(tmp_path:
     assert {"recall_list", "data_checks", "recall_effect", "sleeping_value"} <= set(tables)
     for table in tables:
         query = f'select * from "{table}" order by all'
-        pl.testing.assert_frame_equal(one.read(query), other.read(query), check_exact=True)
+        assert_frame_equal(one.read(query), other.read(query), check_exact=True)
     tags = [(home / "out" / "tags" / f"{LAST_WEEK}.csv").read_bytes() for home in homes.values()]
     assert tags[0] == tags[1]
     log = homes["spark"] / "warehouse_spark" / "spark.log"
@@ -148,7 +151,7 @@ def test_random_shops_have_the_same_rows(random_shop: RandomShop) -> None:
             make_all(warehouse, shop, weeks)
         one, other = rows_of(duckdb), rows_of(spark)
         for table in one:
-            pl.testing.assert_frame_equal(one[table], other[table], check_exact=True)
+            assert_frame_equal(one[table], other[table], check_exact=True)
 
 
 def test_a_small_shop_has_the_same_rows(duckdb: Warehouse, spark: SparkWarehouse) -> None:
@@ -263,3 +266,33 @@ def test_a_week_without_rows_is_a_week_that_was_made(spark: SparkWarehouse, week
         assert rows == {weeks[0]: 0}
         assert weeks[0] in session.snapshot_weeks("bestsellers")
         assert session.value("select count(*) from bestsellers where week = $week", {"week": weeks[0]}) == 0
+
+
+# The right to be forgotten
+
+
+def test_a_forgotten_customer_is_in_no_file_and_all_others_stay(
+    shop: Shop, spark: SparkWarehouse, duckdb: Warehouse
+) -> None:
+    before = rows_of(spark)
+    somebody = before["new_silent_churners"]["customer_id"][0]
+    traces = forget(shop, spark, Ledger(shop.ledger_url), somebody)
+    assert traces.warehouse.derived["customer_rfm"] > 0
+    assert traces.warehouse.order_lines["order_lines"] > 0
+    for path in parquet_files(spark):
+        columns = pl.scan_parquet(path).collect_schema().names()
+        if "customer_id" in columns:
+            assert somebody not in pl.read_parquet(path)["customer_id"].to_list(), path
+    assert somebody.encode() not in spark.path.read_bytes()
+    after = rows_of(spark)
+    for table, rows in before.items():
+        if table == "order_lines":
+            assert after[table].height == rows.height
+        elif "customer_id" in rows.columns:
+            kept = rows.filter(pl.col("customer_id") != somebody)
+            assert_frame_equal(after[table], kept, check_exact=True)
+    lent = spark.cluster.session().read.parquet(f"{spark.store.root}/order_lines")
+    assert lent.filter(lent.customer_id == somebody).count() == 0
+    # and what the other engine had made of the same orders
+    assert not duckdb.path.exists()
+    assert forget(shop, spark, Ledger(shop.ledger_url), somebody).warehouse.derived == {}
