@@ -55,14 +55,16 @@ def warehouse_of(shop: Shop) -> Warehouse:
         conf=limits.spark.conf,
         log=shop.warehouse_path.with_name("spark.log"),
     )
+    made = {table.name: table for table in diagnose_schemas.TABLES}
+    lines = {ORDER_LINES.name: ORDER_LINES}
     return SparkWarehouse(
         path=shop.warehouse_path,
         memory_limit=cluster.catalog_memory,
         threads=limits.threads,
         lock_wait_seconds=limits.lock_wait_seconds,
         store=TableStore(shop.spark_tables),
-        on_spark={table.name: table for table in diagnose_schemas.TABLES},
-        copied={ORDER_LINES.name: ORDER_LINES},
+        on_spark=made if shop.orders.dataset is None else made | lines,
+        copied=lines if shop.orders.dataset is None else {},
         cluster=cluster,
     )
 

@@ -97,20 +97,29 @@ class DatabaseSection(Section):
         return self
 
 
+class DatasetSection(Section):
+    """A Parquet dataset of order lines in the canonical columns, read where it is, by Spark."""
+
+    url: str = Field(min_length=1)
+
+
 class OrdersSection(Section):
     """Where the orders come from and how their columns are read."""
 
-    kind: Literal["files", "database"] = "files"
+    kind: Literal["files", "database", "parquet"] = "files"
     preset: str = "standard"
     encoding: str | None = None
     delimiter: Literal[",", ";", "\t", "|"] | None = None
     not_products: tuple[str, ...] = ()
     database: DatabaseSection | None = None
+    dataset: DatasetSection | None = None
 
     @model_validator(mode="after")
-    def _database_is_named(self) -> "OrdersSection":
+    def _source_is_named(self) -> "OrdersSection":
         if (self.kind == "database") != (self.database is not None):
             raise ValueError("kind: database goes with a section database:, kind: files without one")
+        if (self.kind == "parquet") != (self.dataset is not None):
+            raise ValueError("kind: parquet goes with a section dataset:, other kinds without one")
         return self
 
 
@@ -280,6 +289,15 @@ class ShopFile(Section):
     wecom: WecomSection = WecomSection()
     review: ReviewSection = ReviewSection()
 
+    @model_validator(mode="after")
+    def _spark_reads_datasets(self) -> "ShopFile":
+        if self.orders.kind == "parquet" and self.warehouse.engine != "spark":
+            raise ValueError(
+                "orders.kind: parquet is read by Spark: set warehouse.engine: spark, or drop the files into "
+                "orders/ with kind: files"
+            )
+        return self
+
 
 class Shop(ShopFile):
     """A shop's settings together with its home folder.
@@ -318,15 +336,23 @@ class Shop(ShopFile):
         made from the orders by the next run.
         """
         if self.warehouse.engine == "spark":
-            return self.home / "warehouse_spark" / "catalog.duckdb"
+            # with a dataset order_lines are kept elsewhere, and so is what is known of them
+            name = "catalog" if self.orders.dataset is None else "dataset_catalog"
+            return self.home / "warehouse_spark" / f"{name}.duckdb"
         return self.home / "warehouse.duckdb"
 
     @property
     def spark_tables(self) -> str:
         """Where the engine spark keeps its tables' files: a folder, or a URL that Spark knows."""
-        told = self.warehouse.spark.tables
-        if told is None:
-            return str(self.home / "warehouse_spark" / "tables")
+        return self._place(self.warehouse.spark.tables or "warehouse_spark/tables")
+
+    @property
+    def dataset_url(self) -> str:
+        """Where the Parquet dataset of order lines is: a folder, or a URL that Spark knows."""
+        assert self.orders.dataset is not None
+        return self._place(self.orders.dataset.url)
+
+    def _place(self, told: str) -> str:
         return told.rstrip("/") if "://" in told else str((self.home / told).resolve())
 
     @property

@@ -33,6 +33,7 @@ create table if not exists published_weeks (
 _TABLES = """
 create table if not exists published_tables (table_name varchar not null, columns varchar not null)
 """
+_CATALOG = "create table if not exists catalog_id as select left(replace(uuid()::varchar, '-', ''), 12) as id"
 
 
 @dataclass(frozen=True)
@@ -121,11 +122,10 @@ class TableStore:
         names = [str(place).rstrip("/").rpartition("/")[2] for place in found]
         return [name.removeprefix("write=") for name in names if name.startswith("write=")]
 
-    def prepare(self, table: str) -> str:
-        """A new write's id; its folder's parent is there."""
+    def prepare(self, table: str) -> None:
+        """Makes the folder for a table's writes, where there are folders."""
         if self.is_local:
             Path(self.root, table).mkdir(parents=True, exist_ok=True)
-        return uuid4().hex
 
 
 class Pointers:
@@ -142,6 +142,13 @@ class Pointers:
         self.written: set[str] = set()
         connection.execute(_POINTERS)
         connection.execute(_TABLES)
+        connection.execute(_CATALOG)
+        # another shop may by mistake have been given the same folder: its files are none of ours
+        self._mine = str(connection.execute("select id from catalog_id").fetchall()[0][0])
+
+    def new_write(self) -> str:
+        """An id for a write, which tells whose it is."""
+        return f"{self._mine}-{uuid4().hex[:16]}"
 
     def has(self, table: str) -> bool:
         """Whether the table was made, be it without rows."""
@@ -196,13 +203,14 @@ class Pointers:
         self.written.add(table)
 
     def clear_up(self, store: TableStore) -> None:
-        """Removes files that no pointer names, of the tables written; for after the commit."""
+        """Removes this catalog's files that no pointer names, of the tables written; for after the commit."""
         for parts in self.superseded:
             store.remove(*parts)
         for table in self.written:
             named = {pointer.write_id for pointer in self.of(table) if pointer.files}
             for write_id in set(store.writes(table)) - named:
-                store.remove(table, f"write={write_id}")
+                if write_id.startswith(f"{self._mine}-"):
+                    store.remove(table, f"write={write_id}")
 
 
 def view_sql(table: Table, store: TableStore, pointers: Sequence[Pointer]) -> str:

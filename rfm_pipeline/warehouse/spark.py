@@ -41,6 +41,7 @@ class SparkTransaction(Session):
         self.warehouse = warehouse
         self.pointers = Pointers(connection)
         self._shown: set[str] = set()
+        self._defined: set[str] = set()
 
     # Reading
 
@@ -76,10 +77,23 @@ class SparkTransaction(Session):
 
         if not tables_of(sql) & self.warehouse.on_spark.keys():
             return super().answer(sql, params)
-        with told_without_values("the answer to a check"):
+        return self.collect(sql, params).row(0, named=True)
+
+    def collect(self, sql: str, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        """The rows of a query that runs on Spark; for few of them."""
+        with told_without_values("a query"):
             found = pl.from_arrow(self._on_spark(sql, params).toArrow())
         assert isinstance(found, pl.DataFrame)
-        return found.row(0, named=True)
+        return found
+
+    def define(self, name: str, sql: str, params: Mapping[str, Any] | None = None) -> None:
+        """Gives a query on Spark a name, by which later ones of this transaction find its rows."""
+        self.lend(name, self._on_spark(sql, params))
+
+    def lend(self, name: str, frame: Any) -> None:
+        """Gives a Spark frame a name, by which later queries of this transaction find its rows."""
+        frame.createOrReplaceTempView(name)
+        self._defined.add(name)
 
     # Writing
 
@@ -107,7 +121,8 @@ class SparkTransaction(Session):
         self.create(table)
         self.target(weeks)
         what = f"{table.name}, week {name_range(weeks)}"
-        write_id = self.warehouse.store.prepare(table.name)
+        self.warehouse.store.prepare(table.name)
+        write_id = self.pointers.new_write()
         place = self.warehouse.store.for_spark(table.name, f"write={write_id}")
         try:
             with told_without_values(what):
@@ -165,7 +180,8 @@ class SparkTransaction(Session):
         """Writes the weeks' rows of a query in the catalog to files, and points the weeks to them."""
         if not weeks:
             return
-        write_id = self.warehouse.store.prepare(table.name)
+        self.warehouse.store.prepare(table.name)
+        write_id = self.pointers.new_write()
         place = self.warehouse.store.for_duckdb(table.name, f"write={write_id}").replace("'", "''")
         self.target(weeks)
         copied = self.execute(
@@ -188,7 +204,7 @@ class SparkTransaction(Session):
         """The statement as a Spark frame, over the tables as this transaction sees them."""
         from rfm_pipeline.warehouse.translate import tables_of, to_spark
 
-        for name in tables_of(sql):
+        for name in tables_of(sql) - self._defined:
             self._lend(name)
         translated = to_spark(
             sql, dict(params or {}), lambda query: [value for (value,) in self.execute(query).fetchall()]

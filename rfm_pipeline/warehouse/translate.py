@@ -191,6 +191,10 @@ def _said_otherwise(node: exp.Expr) -> exp.Expr:
             return exp.Anonymous(this="percentile", expressions=[node.this, node.expression])
         case exp.Quantile():
             return exp.Anonymous(this="percentile", expressions=[node.this, node.args["quantile"]])
+        case exp.Anonymous() if node.name.lower() == "hash":
+            # Spark's passes over nulls: it wouldn't tell (1, null) from (null, 1)
+            told = [part for value in node.expressions for part in (value, _is_null(value))]
+            return exp.Anonymous(this="xxhash64", expressions=told)
         case exp.Concat():
             # as texts: Spark would compare the types of the parts
             node.set("expressions", [exp.cast(part, "TEXT") for part in node.expressions])
