@@ -280,8 +280,8 @@ def pandas_load() -> None:
 
 
 def _home() -> "tuple[Shop, Warehouse]":
+    from rfm_pipeline.opening import warehouse_of
     from rfm_pipeline.shop import load_shop
-    from rfm_pipeline.warehouse.opening import warehouse_of
 
     shop = load_shop(_folder() / "home")
     return shop, warehouse_of(shop)

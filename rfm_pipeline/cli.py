@@ -194,8 +194,8 @@ def report(
     import webbrowser
 
     shop = bounded_shop(home)
+    from rfm_pipeline.opening import warehouse_of
     from rfm_pipeline.review.report import newest_week, write_reports
-    from rfm_pipeline.warehouse.opening import warehouse_of
     from rfm_pipeline.weeks import parse_week
 
     warehouse = warehouse_of(shop)
@@ -214,9 +214,9 @@ def playbook(
     """Writes the method as a document, from the settings in force, and opens it."""
     import webbrowser
 
+    from rfm_pipeline.opening import warehouse_of
     from rfm_pipeline.review.playbook import write_playbook
     from rfm_pipeline.shop import load_shop
-    from rfm_pipeline.warehouse.opening import warehouse_of
 
     shop = load_shop(home_folder(home))
     written = write_playbook(warehouse_of(shop), shop)
@@ -321,8 +321,8 @@ def forget(
     from rfm_pipeline.forget import find_traces, words
     from rfm_pipeline.forget import forget as forget_customer
     from rfm_pipeline.ledger import Ledger
+    from rfm_pipeline.opening import warehouse_of
     from rfm_pipeline.shop import load_shop
-    from rfm_pipeline.warehouse.opening import warehouse_of
 
     shop = load_shop(home_folder(home))
     customer_id, warehouse, ledger = customer.strip(), warehouse_of(shop), Ledger(shop.ledger_url)

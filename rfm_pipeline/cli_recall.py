@@ -105,12 +105,12 @@ def announce(
     A part of which nobody knows whether the group has it, after a time-out, is only sent with `--again`.
     """
     from rfm_pipeline.ledger import Ledger
+    from rfm_pipeline.opening import warehouse_of
     from rfm_pipeline.recall import monday
     from rfm_pipeline.recall.contacts import read_order_contacts, read_reach
     from rfm_pipeline.recall.resources import robot_key_of
     from rfm_pipeline.shop import load_shop
     from rfm_pipeline.team_chat import Told
-    from rfm_pipeline.warehouse.opening import warehouse_of
     from rfm_pipeline.weeks import parse_week
 
     shop = load_shop(home_folder(home))
@@ -142,7 +142,7 @@ def _week(shop: "Shop") -> "date":
 
 def _products(shop: "Shop") -> tuple[str, str]:
     """The product that most of the silent bought, and the one with the longest name."""
-    from rfm_pipeline.warehouse.opening import warehouse_of
+    from rfm_pipeline.opening import warehouse_of
 
     if not Path(shop.warehouse_path).exists():
         return _NO_PRODUCT_YET, _NO_PRODUCT_YET

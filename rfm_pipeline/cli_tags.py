@@ -42,13 +42,13 @@ def plan(home: Home = None, week: Week = None) -> None:
 
     from rfm_pipeline.definitions import EARLIER_CHECKS
     from rfm_pipeline.ledger import Ledger
+    from rfm_pipeline.opening import warehouse_of
     from rfm_pipeline.recall import guards, tagging
     from rfm_pipeline.recall.checks import required_before_sending
     from rfm_pipeline.recall.connection import preview, refuse_connection, refuse_unconfirmed
     from rfm_pipeline.recall.contacts import read_order_contacts, read_reach
     from rfm_pipeline.recall.resources import access_of
     from rfm_pipeline.recall.schemas import TAG_PLAN
-    from rfm_pipeline.warehouse.opening import warehouse_of
     from rfm_pipeline.weeks import shop_now
 
     shop = bounded_shop(home)

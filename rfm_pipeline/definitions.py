@@ -11,12 +11,12 @@ from rfm_pipeline.diagnose import checks as diagnose_checks
 from rfm_pipeline.ingest import assets as ingest
 from rfm_pipeline.ingest import checks as ingest_checks
 from rfm_pipeline.ledger import Ledger
+from rfm_pipeline.opening import warehouse_of
 from rfm_pipeline.recall import assets as recall
 from rfm_pipeline.recall.resources import wecom_access
 from rfm_pipeline.review import assets as review
 from rfm_pipeline.review import documents
 from rfm_pipeline.shop import home_from_environment, load_shop
-from rfm_pipeline.warehouse.opening import warehouse_of
 
 EARLIER_CHECKS = [
     *ingest_checks.RAW_ORDERS_CHECKS,

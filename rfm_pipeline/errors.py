@@ -45,5 +45,9 @@ class WarehouseBusyError(RfmError):
     """Another process holds the warehouse."""
 
 
+class SparkError(RfmError):
+    """Spark doesn't start, or gave up."""
+
+
 class SuppressionError(RfmError):
     """Who opted out can't be told, so nobody may be contacted."""

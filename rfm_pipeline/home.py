@@ -19,6 +19,7 @@ from rfm_pipeline.shop import Shop, default_words_text, load_shop
 
 GIT_IGNORE = """# made by rfm from the orders, or personal: never commit
 warehouse.duckdb*
+warehouse_spark/
 ledger.sqlite*
 out/
 outreach/

@@ -131,7 +131,8 @@ def report_if_up_to_date(shop: Shop) -> RunReport | None:
 
 def _can_be_looked_at(shop: Shop) -> bool:
     """Whether all that decides lies in the home."""
-    return shop.orders.kind == "files" and shop.ledger.url_env is None and not shop.wecom.enabled
+    is_here = shop.orders.kind == "files" and shop.ledger.url_env is None and not shop.wecom.enabled
+    return is_here and shop.warehouse.engine == "duckdb"
 
 
 def _left_open(shop: Shop, report: RunReport) -> bool:

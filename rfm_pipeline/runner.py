@@ -22,11 +22,11 @@ from rfm_pipeline.errors import CoverageError, RfmError
 from rfm_pipeline.failures import CHECKS_FAILED, StepFailure, failed_steps
 from rfm_pipeline.last_run import RunReport, forget_last_run, inputs_of, note_last_run
 from rfm_pipeline.ledger import Ledger
+from rfm_pipeline.opening import warehouse_of
 from rfm_pipeline.recall.connection import CONFIRMED_TAG
 from rfm_pipeline.recall.resources import robot_key_of
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
-from rfm_pipeline.warehouse.opening import warehouse_of
 from rfm_pipeline.weeks import name_range, newest_covered_week, ranges, shop_now, weeks_between
 
 Say = Callable[[str], None]

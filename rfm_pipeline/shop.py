@@ -101,30 +101,65 @@ class DatabaseSection(Section):
         return self
 
 
+class DatasetSection(Section):
+    """A Parquet dataset of order lines in the canonical columns, read where it is, by Spark."""
+
+    url: str = Field(min_length=1)
+
+
 class OrdersSection(Section):
     """Where the orders come from and how their columns are read."""
 
-    kind: Literal["files", "database"] = "files"
+    kind: Literal["files", "database", "parquet"] = "files"
     preset: str = "standard"
     encoding: str | None = None
     delimiter: Literal[",", ";", "\t", "|"] | None = None
     not_products: tuple[str, ...] = ()
     database: DatabaseSection | None = None
+    dataset: DatasetSection | None = None
 
     @model_validator(mode="after")
-    def _database_is_named(self) -> "OrdersSection":
+    def _source_is_named(self) -> "OrdersSection":
         if (self.kind == "database") != (self.database is not None):
             raise ValueError("kind: database goes with a section database:, kind: files without one")
+        if (self.kind == "parquet") != (self.dataset is not None):
+            raise ValueError("kind: parquet goes with a section dataset:, other kinds without one")
         return self
+
+
+class SparkSection(Section):
+    """The Spark that makes the big tables, and where their files lie."""
+
+    master: str = Field(default="local[*]", min_length=1)
+    tables: str | None = None
+    conf: dict[str, str] = {}
+
+    @field_validator("conf", mode="before")
+    @classmethod
+    def _spelled_as_spark_does(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        told = {}
+        for name, setting in value.items():
+            if not str(name).startswith("spark."):
+                raise ValueError(f"{name!r} is no setting of Spark's: they begin with spark.")
+            if re.search("secret|password|token|access.key", str(name)):
+                raise ValueError(
+                    f"{name} doesn't belong into this file: give credentials by the environment or the "
+                    "machine's role, see docs/spark.md"
+                )
+            told[name] = str(setting).lower() if isinstance(setting, bool) else str(setting)
+        return told
 
 
 class WarehouseSection(Section):
     """Where the derived tables live and how much of the machine they may use."""
 
-    engine: Literal["duckdb"] = "duckdb"
+    engine: Literal["duckdb", "spark"] = "duckdb"
     memory_limit: str = Field(default="4GB", pattern=r"^\d+(\.\d+)?\s*([KMGT]i?B|%)$")
     threads: int | None = Field(default=None, ge=1)
     lock_wait_seconds: float = Field(default=60, ge=0)
+    spark: SparkSection = SparkSection()
 
 
 class LedgerSection(Section):
@@ -293,6 +328,15 @@ class ShopFile(Section):
     wecom: WecomSection = WecomSection()
     review: ReviewSection = ReviewSection()
 
+    @model_validator(mode="after")
+    def _spark_reads_datasets(self) -> "ShopFile":
+        if self.orders.kind == "parquet" and self.warehouse.engine != "spark":
+            raise ValueError(
+                "orders.kind: parquet is read by Spark: set warehouse.engine: spark, or drop the files into "
+                "orders/ with kind: files"
+            )
+        return self
+
 
 class Shop(ShopFile):
     """A shop's settings together with its home folder.
@@ -330,8 +374,30 @@ class Shop(ShopFile):
 
     @property
     def warehouse_path(self) -> Path:
-        """The DuckDB file: derived from the orders, may be deleted at any time."""
+        """The DuckDB file: derived from the orders, may be deleted at any time.
+
+        Each engine has its own, so that changing the engine leaves nothing half-true: the other one's is
+        made from the orders by the next run.
+        """
+        if self.warehouse.engine == "spark":
+            # with a dataset order_lines are kept elsewhere, and so is what is known of them
+            name = "catalog" if self.orders.dataset is None else "dataset_catalog"
+            return self.home / "warehouse_spark" / f"{name}.duckdb"
         return self.home / "warehouse.duckdb"
+
+    @property
+    def spark_tables(self) -> str:
+        """Where the engine spark keeps its tables' files: a folder, or a URL that Spark knows."""
+        return self._place(self.warehouse.spark.tables or "warehouse_spark/tables")
+
+    @property
+    def dataset_url(self) -> str:
+        """Where the Parquet dataset of order lines is: a folder, or a URL that Spark knows."""
+        assert self.orders.dataset is not None
+        return self._place(self.orders.dataset.url)
+
+    def _place(self, told: str) -> str:
+        return told.rstrip("/") if "://" in told else str((self.home / told).resolve())
 
     @property
     def ledger_url(self) -> str:

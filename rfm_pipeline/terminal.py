@@ -12,13 +12,13 @@ from rich.table import Table
 
 from rfm_pipeline.diagnose.schemas import SEGMENTS
 from rfm_pipeline.last_run import RunReport
+from rfm_pipeline.opening import warehouse_of
 from rfm_pipeline.recall.monday import PARTS
 from rfm_pipeline.recall.sinks import tags_file
 from rfm_pipeline.recall.worklist import worklist_path
 from rfm_pipeline.review.report import report_path
 from rfm_pipeline.shop import CHURN_CLASSES, Shop
 from rfm_pipeline.warehouse.duckdb import Session
-from rfm_pipeline.warehouse.opening import warehouse_of
 
 if TYPE_CHECKING:
     from rfm_pipeline.ingest.report import FileCheck

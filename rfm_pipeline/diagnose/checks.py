@@ -68,8 +68,11 @@ CUSTOMER_RFM_CHECKS = [
             select
                 greatest(
                     0,
-                    coalesce((select max(as_of) from target_weeks) - 1
-                    - (select cast(max(order_at) as date) from order_lines where order_at <= $now), 9999)
+                    coalesce(date_diff(
+                        'day',
+                        (select cast(max(order_at) as date) from order_lines where order_at <= $now),
+                        (select max(as_of) from target_weeks) - 1
+                    ), 9999)
                     - $max_order_gap_days
                 ) as days_too_early,
                 (select max(order_at) from order_lines where order_at <= $now) as newest_order_at

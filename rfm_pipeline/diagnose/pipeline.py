@@ -20,7 +20,7 @@ from rfm_pipeline.diagnose.schemas import (
 from rfm_pipeline.errors import CoverageError, MissingWeekError
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Session, Warehouse
-from rfm_pipeline.warehouse.schema import Table, validate
+from rfm_pipeline.warehouse.schema import Table
 from rfm_pipeline.warehouse.sql import read_sql
 from rfm_pipeline.weeks import WEEK, shop_now
 
@@ -66,15 +66,11 @@ def update_customer_activity(warehouse: Warehouse) -> Rows:
         ]
         if not weeks:
             return {}
-        session.target(weeks)
-        session.execute("delete from customer_activity where week in (select week from target_weeks)")
-        session.execute(f"insert into customer_activity by name {sql_of(CUSTOMER_ACTIVITY)}")
-        mine = "from customer_activity where week in (select week from target_weeks)"
-        validate(CUSTOMER_ACTIVITY, session.batches(f"select * {mine}"), CUSTOMER_ACTIVITY.name)
+        rows = session.rewrite_weeks(CUSTOMER_ACTIVITY, weeks, sql_of(CUSTOMER_ACTIVITY))
         session.note_input_changes("select week from touched_weeks")
         session.execute("insert into unchecked_weeks select week from target_weeks")
         session.execute("delete from touched_weeks")
-        return dict(session.execute(f"select week, count(*) {mine} group by week order by week").fetchall())
+        return rows
 
 
 def note_activity_checked(warehouse: Warehouse) -> None:

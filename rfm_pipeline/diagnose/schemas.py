@@ -165,3 +165,15 @@ NEW_SILENT_CHURNERS = Table(
     ),
     key=("week", "customer_id"),
 )
+
+TABLES = (
+    CUSTOMER_ACTIVITY,
+    CUSTOMER_RFM,
+    SEGMENT_THRESHOLDS,
+    CUSTOMER_SEGMENTS,
+    BESTSELLERS,
+    LOW_PRICES,
+    SILENT_CHURNERS,
+    NEW_SILENT_CHURNERS,
+)
+"""All tables of the stage, in the order in which they are made."""

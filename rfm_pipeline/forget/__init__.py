@@ -85,6 +85,7 @@ def forget(shop: Shop, warehouse: Warehouse, ledger: Ledger, customer_id: str) -
         files.clear_outputs(shop, traces.outputs, person, region)
         if warehouse.path.exists():
             tables.rewrite_without(shop, warehouse, person)
+        tables.remove_other_engines(shop, warehouse)
     files.clear_contacts(traces.contacts, person, region)
     return traces
 

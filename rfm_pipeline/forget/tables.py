@@ -94,6 +94,13 @@ def _tables(session: Session) -> list[_Table]:
     return [_Table(name, columns) for name, columns in found.items()]
 
 
+def _tables_elsewhere(session: Session) -> list[_Table]:
+    return [
+        _Table(table.name, {name: bool(column.nullable) for name, column in table.schema.columns.items()})
+        for table in session.tables_elsewhere()
+    ]
+
+
 def addresses_in_orders(warehouse: Warehouse, customer_id: str) -> list[pl.Series]:
     """What the warehouse says of a customer's phones and e-mails, as raw text."""
     with warehouse.transaction() as session:
@@ -115,7 +122,7 @@ def find(warehouse: Warehouse, person: Person) -> InWarehouse:
     derived: dict[str, int] = {}
     rejected = 0
     with warehouse.transaction() as session:
-        for table in _tables(session):
+        for table in _tables(session) + _tables_elsewhere(session):
             if "customer_id" in table.nullable:
                 n = session.value(
                     f'select count(*) from "{table.name}" where customer_id = $id', _values(person)
@@ -141,10 +148,12 @@ def _values(person: Person) -> dict[str, Any]:
 def rewrite_without(shop: Shop, warehouse: Warehouse, person: Person) -> None:
     """Writes the warehouse anew without the person and puts it in the place of the old one, in one step.
 
+    Tables that are kept elsewhere come first; their old files are gone before the warehouse is written.
     A new file, because deleted rows stay readable in the pages they leave free. The caller keeps the
     warehouse open (:meth:`Warehouse.held`), and so locked, and reads nothing from it afterwards: the open
     file is the old one.
     """
+    warehouse.leave_out(person.customer_id)
     with warehouse.transaction() as session:
         connection = session.connection
         tables = _tables(session)
@@ -165,6 +174,19 @@ def rewrite_without(shop: Shop, warehouse: Warehouse, person: Person) -> None:
         _to_disk(target)
         target.replace(warehouse.path)
         _to_disk(warehouse.path.parent)
+
+
+def remove_other_engines(shop: Shop, warehouse: Warehouse) -> None:
+    """Removes what another engine left in the home, whole: nobody reads it, and it may hold the person.
+
+    It is derived: were the engine changed back, it would be made from the orders.
+    """
+    one_file, on_spark = shop.home / "warehouse.duckdb", shop.home / "warehouse_spark"
+    if warehouse.path == one_file:
+        shutil.rmtree(on_spark, ignore_errors=True)
+    else:
+        for left in (one_file, one_file.with_name("warehouse.duckdb.wal")):
+            left.unlink(missing_ok=True)
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, table: _Table, person: Person) -> None:

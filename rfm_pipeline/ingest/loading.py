@@ -14,6 +14,7 @@ from typing import Any
 
 from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.batches import DATABASE, Batch, insert_batch
+from rfm_pipeline.ingest.dataset import load_dataset, update_dataset_lines
 from rfm_pipeline.ingest.landing import Landing, known_hashes, landed_files, note_hashes
 from rfm_pipeline.ingest.presets import (
     ALL_COLUMNS,
@@ -38,6 +39,7 @@ from rfm_pipeline.shop import DatabaseSection, Shop
 from rfm_pipeline.staging import staging_folder
 from rfm_pipeline.warehouse.duckdb import Session, Warehouse
 from rfm_pipeline.warehouse.schema import validate
+from rfm_pipeline.warehouse.spark import SparkWarehouse
 from rfm_pipeline.warehouse.sql import read_sql
 
 Progress = Callable[[str], None]
@@ -107,6 +109,11 @@ def load_new_orders(
     """
     if shop.orders.database is not None:
         return load_changes(warehouse, shop, shop.orders.database, progress, ledger)
+    if shop.orders.dataset is not None:
+        prepare_tables(warehouse)
+        progress("reading the dataset")
+        loaded, unchanged = load_dataset(_on_spark(warehouse), shop)
+        return LoadReport(loaded=loaded, unchanged=unchanged)
     return load_new_files(warehouse, shop, progress, ledger)
 
 
@@ -347,6 +354,8 @@ def update_order_lines(warehouse: Warehouse, shop: Shop) -> dict[str, int]:
     Returns:
         ``orders`` touched, ``lines`` written, ``weeks`` in which something changed.
     """
+    if shop.orders.dataset is not None:
+        return update_dataset_lines(_on_spark(warehouse), shop, _CHANGED_WEEKS)
     family = load_family(shop.orders.preset, shop.home)
     codes = [code for preset in family for code in preset.not_products]
     pattern = not_product_pattern((*codes, *shop.orders.not_products))
@@ -365,10 +374,11 @@ def update_order_lines(warehouse: Warehouse, shop: Shop) -> dict[str, int]:
             "select * from order_lines where order_id in (select order_id from touched_orders)"
         )
         before = session.value("select count(*) from touched_weeks")
-        session.execute(_CHANGED_WEEKS)
+        session.execute(f"insert into touched_weeks {_CHANGED_WEEKS}")
         session.execute("delete from order_lines where order_id in (select order_id from touched_orders)")
         session.execute("insert into order_lines by name select * from new_lines")
         validate(ORDER_LINES, session.batches("select * from new_lines"), "order_lines")
+        session.note_rewritten(ORDER_LINES, "select week from new_lines union select week from old_lines")
         _update_contacts(session)
         session.execute("delete from mixed_orders where order_id in (select order_id from touched_orders)")
         session.execute(f"insert into mixed_orders {_SEVERAL_CUSTOMERS.format(lines='new_lines')}")
@@ -379,6 +389,11 @@ def update_order_lines(warehouse: Warehouse, shop: Shop) -> dict[str, int]:
             "lines": session.value("select count(*) from new_lines"),
             "weeks": session.value("select count(*) from touched_weeks") - before,
         }
+
+
+def _on_spark(warehouse: Warehouse) -> SparkWarehouse:
+    assert isinstance(warehouse, SparkWarehouse), "shop.yaml's model lets no dataset pass without Spark"
+    return warehouse
 
 
 def note_checked(warehouse: Warehouse) -> None:
@@ -442,7 +457,6 @@ def _touch_all_if_setting_changed(session: Session, pattern: str) -> None:
 # The weeks in which a touched order tells another story than before: from the first week in which its sales,
 # returns or refunds differ, all its weeks (an order's refunds may reach another amount later).
 _CHANGED_WEEKS = """
-insert into touched_weeks
 with
 
 events as (

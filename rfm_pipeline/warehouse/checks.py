@@ -98,7 +98,7 @@ def run_checks(
     session.execute(_VERDICTS)
     verdicts = []
     for check in checks:
-        figures = session.read(check.sql, params).row(0, named=True)
+        figures = session.answer(check.sql, params)
         number = float(next(iter(figures.values())) or 0)
         verdict = Verdict(check, number <= check.limit, figures)
         verdicts.append(verdict)

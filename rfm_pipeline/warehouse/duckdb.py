@@ -85,6 +85,10 @@ class Session:
             for name in frames:
                 self.connection.unregister(name)
 
+    def answer(self, sql: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The only row of a query that adds up whole tables, by column; computed where the tables are."""
+        return self.read(sql, params).row(0, named=True)
+
     def create(self, table: Table) -> None:
         """Makes the table from its schema if it isn't there.
 
@@ -137,16 +141,36 @@ class Session:
         Raises:
             ValidationError: If a row breaks the schema; the caller's transaction must then end.
         """
+        rows = self.rewrite_weeks(table, weeks, sql, params)
+        self._note_snapshot(table, rows)
+        return rows
+
+    def rewrite_weeks(
+        self,
+        table: Table,
+        weeks: Sequence[date],
+        sql: str,
+        params: Mapping[str, Any] | None = None,
+    ) -> dict[date, int]:
+        """:meth:`replace_weeks` for a table that has a ``week`` but no snapshots of it."""
         self.create(table)
         self.target(weeks)
         self.connection.execute(f'delete from "{table.name}" where week in (select week from target_weeks)')
         self.execute(f'insert into "{table.name}" by name {sql}', params)
-        mine = f'select * from "{table.name}" where week in (select week from target_weeks)'
-        validate(table, self.batches(mine), f"{table.name}, week {name_range(weeks)}")
-        return self._note_snapshot(table)
+        mine = f'from "{table.name}" where week in (select week from target_weeks)'
+        validate(table, self.batches(f"select * {mine}"), f"{table.name}, week {name_range(weeks)}")
+        counted = self.execute(f"select week, count(*) {mine} group by week").fetchall()
+        return dict.fromkeys(sorted(weeks), 0) | dict(sorted(counted))
 
-    def _note_snapshot(self, table: Table) -> dict[date, int]:
-        """Records that a table's target weeks are made, from which state of the inputs; counts them."""
+    def note_rewritten(self, table: Table, weeks_sql: str) -> None:
+        """Says in which weeks (the query's ``week`` column) rows of a table were written by plain SQL.
+
+        Nothing to do where all tables are in one file; where copies of the table are kept for others to
+        read, those weeks are copied again.
+        """
+
+    def _note_snapshot(self, table: Table, rows: Mapping[date, int]) -> None:
+        """Records that a table's weeks are made, from which state of the inputs."""
         self.execute(_SNAPSHOTS)
         name = {"table_name": table.name, "version": self.inputs_version()}
         self.execute(
@@ -154,23 +178,16 @@ class Session:
             "and week in (select week from target_weeks)",
             name,
         )
-        self.execute(
-            f"""
-            insert into snapshots by name
-            select
-                $table_name as table_name, t.week, count(s.week) as row_count,
-                $version::bigint as inputs_version
-            from target_weeks t left join "{table.name}" s on s.week = t.week
-            group by t.week
-            """,
-            name,
+        counted = pl.DataFrame(
+            {"week": list(rows), "row_count": list(rows.values())},
+            schema={"week": pl.Date, "row_count": pl.Int64},
         )
-        counted = self.execute(
-            "select s.week, s.row_count from snapshots s join target_weeks t on t.week = s.week "
-            "where s.table_name = $table_name order by s.week",
-            name,
-        )
-        return dict(counted.fetchall())
+        with self.frames(counted_weeks=counted):
+            self.execute(
+                "insert into snapshots by name select $table_name as table_name, week, row_count, "
+                "$version::bigint as inputs_version from counted_weeks",
+                name,
+            )
 
     def append(self, table: Table, frames: Iterable[pl.DataFrame], what: str) -> None:
         """Adds rows to a table, streaming: each frame is checked on its way in.
@@ -260,6 +277,10 @@ class Session:
             assert isinstance(frame, pl.DataFrame)
             yield frame
 
+    def tables_elsewhere(self) -> Sequence[Table]:
+        """The tables that exist and can be read here, but are not kept in this file."""
+        return ()
+
     def has(self, table: str) -> bool:
         """Whether a table exists."""
         return bool(
@@ -338,13 +359,22 @@ class Warehouse:
         """A transaction: committed at the end of the block, rolled back on any exception."""
         with nullcontext(self._held[-1]) if self._held else self._open() as connection:
             connection.execute("begin")
+            session = self._session(connection)
             try:
-                yield Session(connection)
+                yield session
             except BaseException:
                 # an interrupt must not leave half a write on a connection that is used again
                 connection.execute("rollback")
                 raise
             connection.execute("commit")
+            self._after_commit(session)
+
+    def _session(self, connection: duckdb.DuckDBPyConnection) -> Session:
+        """The transaction's session; another engine's is of another kind."""
+        return Session(connection)
+
+    def _after_commit(self, session: Session) -> None:
+        """What is to be cleared up once a transaction's writes are visible."""
 
     @contextmanager
     def _open(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -355,6 +385,9 @@ class Warehouse:
             yield connection
         finally:
             connection.close()
+
+    def leave_out(self, customer_id: str) -> None:
+        """Takes a customer out of the tables that are not kept in this file; an order stays, without them."""
 
     def replace_weeks(
         self, table: Table, weeks: Sequence[date], sql: str, params: Mapping[str, Any] | None = None

@@ -83,18 +83,29 @@ def validate(table: Table, batches: Iterable[pl.DataFrame], what: str) -> int:
     rows = 0
     for batch in batches:
         rows += batch.height
-        try:
-            table.schema.validate(batch, lazy=True)
-        except SchemaErrors as error:
-            cases = error.failure_cases.group_by("column", "check", maintain_order=True).len()
-            for column, check, count in cases.iter_rows():
-                # a rule over several columns has no column
-                failures[f"{column}: {check}" if column else str(check)] += count
+        failures += failures_in(table, batch)
         if failures.total() > ENOUGH_FAILURES:
             break
-    if failures:
-        parts = "; ".join(f"{rule} ({n} rows)" for rule, n in failures.most_common())
-        raise ValidationError(
-            f"{what}: {sum(failures.values())} failures in {rows} rows, nothing was written: {parts}"
-        )
+    refuse(failures, rows, what)
     return rows
+
+
+def failures_in(table: Table, rows: pl.DataFrame) -> Counter[str]:
+    """How many rows break which rule of the table's schema."""
+    failures: Counter[str] = Counter()
+    try:
+        table.schema.validate(rows, lazy=True)
+    except SchemaErrors as error:
+        cases = error.failure_cases.group_by("column", "check", maintain_order=True).len()
+        for column, check, count in cases.iter_rows():
+            # a rule over several columns has no column
+            failures[f"{column}: {check}" if column else str(check)] += count
+    return failures
+
+
+def refuse(failures: Counter[str], rows: int, what: str) -> None:
+    """Raises a :class:`ValidationError` if there are failures, with their counts."""
+    if not failures:
+        return
+    parts = "; ".join(f"{rule} ({n} rows)" for rule, n in failures.most_common())
+    raise ValidationError(f"{what}: {failures.total()} failures in {rows} rows, nothing was written: {parts}")

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page
 from rfm_pipeline.diagnose.schemas import SEGMENTS
 from rfm_pipeline.drawing import money_text
 from rfm_pipeline.errors import CoverageError, MissingWeekError
+from rfm_pipeline.opening import warehouse_of
 from rfm_pipeline.review import report
 from rfm_pipeline.review.report import (
     Figures,
@@ -31,7 +32,6 @@ from rfm_pipeline.review.schemas import VERDICTS
 from rfm_pipeline.sample import make_sample
 from rfm_pipeline.shop import Shop, load_shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
-from rfm_pipeline.warehouse.opening import warehouse_of
 from rfm_pipeline_tests.helpers import make_shop
 from rfm_pipeline_tests.ui.server import rfm
 

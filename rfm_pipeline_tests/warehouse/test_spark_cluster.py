@@ -1,0 +1,86 @@
+"""The Spark engine on a standalone cluster, with workers that die."""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from rfm_pipeline.shop import Shop, load_shop
+from rfm_pipeline.warehouse.cluster import stop_spark
+from rfm_pipeline.warehouse.duckdb import Warehouse
+from rfm_pipeline.weeks import weeks_between
+from rfm_pipeline_tests.helpers import diagnose, ingest, warehouse_of
+from rfm_pipeline_tests.warehouse.engines import (
+    Cluster,
+    assert_same_rows,
+    make_all,
+    of_cluster,
+    on_spark,
+    rows_of,
+    standalone_cluster,
+)
+from rfm_pipeline_tests.warehouse.processes import kill_group, wait_until
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WEEKS = weeks_between(date(2026, 1, 5), date(2026, 6, 29))
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """The demo shop, of which the last half year is diagnosed."""
+    home = tmp_path_factory.mktemp("cluster") / "demo"
+    (home / "orders").mkdir(parents=True)
+    for export in (REPOSITORY / "data" / "orders").iterdir():
+        shutil.copy(export, home / "orders")
+    text = (REPOSITORY / "data" / "shop.yaml").read_text("utf-8")
+    (home / "shop.yaml").write_text(
+        text.replace("first_week: 2025-07-07", f"first_week: {WEEKS[0]}"), "utf-8"
+    )
+    return load_shop(home)
+
+
+@pytest.fixture(scope="module")
+def duckdb(shop: Shop) -> Warehouse:
+    warehouse = warehouse_of(shop)
+    make_all(warehouse, shop, WEEKS)
+    return warehouse
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with standalone_cluster(tmp_path_factory.mktemp("processes")) as cluster:
+        yield cluster
+        stop_spark()
+
+
+def test_a_worker_killed_during_a_range_run_changes_nothing(
+    cluster: Cluster, shop: Shop, duckdb: Warehouse
+) -> None:
+    spark = on_spark(shop, cluster.url, of_cluster())
+    ingest(spark, shop)
+    diagnose(spark, shop, WEEKS[:1])
+    context = spark.cluster.session().sparkContext
+    # both workers have an executor, beside the driver's own entry
+    executors = context._jsc.sc().statusTracker().getExecutorInfos
+    wait_until(lambda: len(executors()) == 3, "two executors")
+
+    killed = threading.Event()
+
+    def kill_a_worker_at_work() -> None:
+        wait_until(lambda: bool(context.statusTracker().getActiveStageIds()), "a stage at work")
+        kill_group(cluster.workers[0])
+        killed.set()
+
+    killer = threading.Thread(target=kill_a_worker_at_work)
+    killer.start()
+    diagnose(spark, shop, WEEKS)
+    killer.join()
+    assert killed.is_set()
+    assert_same_rows(rows_of(duckdb), rows_of(spark))
+    wait_until(lambda: len(executors()) == 2, "the loss of an executor")
+    # and with what is left a week is made again
+    diagnose(spark, shop, WEEKS[-1:])
+    assert_same_rows(rows_of(duckdb), rows_of(spark))
