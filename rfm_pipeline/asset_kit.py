@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from rfm_pipeline.errors import RfmError
+from rfm_pipeline.failures import ERROR_KIND
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.checks import TableCheck, Verdict, run_checks
 from rfm_pipeline.warehouse.duckdb import Warehouse
@@ -30,7 +31,8 @@ def permanent_failures() -> Iterator[None]:
     try:
         yield
     except RfmError as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from None
+        kind = {ERROR_KIND: type(error).__name__}
+        raise dg.Failure(description=str(error), metadata=kind, allow_retries=False) from None
 
 
 def one_connection(step: Callable[..., Any]) -> Callable[..., Any]:

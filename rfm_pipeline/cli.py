@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rfm_pipeline import cli_tags
 from rfm_pipeline.cli_home import Home, bounded_shop, home_folder
+from rfm_pipeline.cli_ledger import ledger
 from rfm_pipeline.cli_recall import recall
 from rfm_pipeline.errors import RfmError
 
@@ -34,7 +36,9 @@ exports into `myshop/orders/`, `rfm run --home myshop`, `rfm ui --home myshop`.
 """,
 )
 
+cli_tags.add_to(recall)
 app.add_typer(recall)
+app.add_typer(ledger)
 
 
 def _date(text: str) -> date:
@@ -163,7 +167,7 @@ def run(
     shop = bounded_shop(home)
     asked = [parse_week(shop, week)] if week else parse_weeks(shop, weeks) if weeks else None
     known = None if asked else report_if_up_to_date(shop)
-    from rfm_pipeline.terminal import print_summary, progress
+    from rfm_pipeline.terminal import print_summary, progress, tags_left
 
     if known is not None:
         typer.echo("nothing has changed since the last run: all is up to date", err=True)
@@ -174,6 +178,8 @@ def run(
     with progress() as say:
         report = Runner(shop, say).run(asked)
     print_summary(shop, report)
+    if left := tags_left(report):
+        raise RfmError(f"{left}; what is done is done, and this goes on with the rest: rfm recall apply")
 
 
 @app.command()

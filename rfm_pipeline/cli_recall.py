@@ -1,6 +1,6 @@
-"""``rfm recall``: the words as customers would read them, and whether they may be sent.
+"""``rfm recall``: the words as customers would read them, whether they may be sent, and telling the team.
 
-Nothing here contacts anybody.
+Nothing here contacts a customer.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 recall = typer.Typer(
     name="recall",
     no_args_is_help=True,
-    help="The recall's words: what customers would read, and whether it may be sent.",
+    help="The recall's words: what customers would read, and whether it may be sent; and telling the team.",
 )
 _NO_PRODUCT_YET = "白瓷茶杯"
 _PRODUCTS = """
@@ -87,6 +87,51 @@ def lint(home: Home = None) -> None:
         )
         raise typer.Exit(1)
     typer.echo("the words keep the rules")
+
+
+@recall.command()
+def announce(
+    home: Home = None,
+    week: Annotated[
+        str | None, typer.Option(help="The week, named by its Monday; the newest closed one if left out.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Send also what the group may have already: you have looked.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask for confirmation.")] = False,
+) -> None:
+    """Tells the team's group of a week what it wasn't told yet: the message, and the work list as a file.
+
+    A part of which nobody knows whether the group has it, after a time-out, is only sent with `--again`.
+    """
+    from rfm_pipeline.ledger import Ledger
+    from rfm_pipeline.recall import monday
+    from rfm_pipeline.recall.contacts import read_order_contacts, read_reach
+    from rfm_pipeline.recall.resources import robot_key_of
+    from rfm_pipeline.shop import load_shop
+    from rfm_pipeline.team_chat import Told
+    from rfm_pipeline.warehouse.opening import warehouse_of
+    from rfm_pipeline.weeks import parse_week
+
+    shop = load_shop(home_folder(home))
+    asked = parse_week(shop, week) if week else _week(shop)
+    warehouse, ledger, robot_key = warehouse_of(shop), Ledger(shop.ledger_url), robot_key_of(shop)
+    refusal = monday.refuse(shop, ledger, robot_key, [asked], {})
+    if refusal or not robot_key:
+        raise RfmError(f"the group is told nothing: {refusal}.")
+    in_doubt = [part for part, told in monday.told_of(ledger, asked).items() if told is Told.UNKNOWN]
+    if again and in_doubt:
+        if not yes:
+            parts = " and the ".join(in_doubt)
+            typer.confirm(f"You have looked, and the group doesn't have the {parts} of {asked}?", abort=True)
+        monday.send_again(ledger, asked)
+    reach = read_reach(shop, read_order_contacts(warehouse))
+    told = monday.announce(shop, warehouse, ledger, reach, robot_key, asked)
+    for part, state in told.parts.items():
+        typer.echo(f"{part}: {state.value}" + (f" ({told.reasons[part]})" if part in told.reasons else ""))
+    if told.unknown:
+        typer.echo("look into the group; send what is missing there with --again", err=True)
+        raise typer.Exit(1)
 
 
 def _week(shop: "Shop") -> "date":

@@ -12,6 +12,7 @@ from rfm_pipeline.ingest import assets as ingest
 from rfm_pipeline.ingest import checks as ingest_checks
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.recall import assets as recall
+from rfm_pipeline.recall.resources import wecom_access
 from rfm_pipeline.review import assets as review
 from rfm_pipeline.review import documents
 from rfm_pipeline.shop import home_from_environment, load_shop
@@ -45,11 +46,20 @@ def build_defs(home: Path) -> dg.Definitions:
         documents.build_assets(shop),
     )
     jobs = automation.build_jobs(*stages)
+    job_of = {job.name: job for job in jobs}
     return dg.Definitions(
         assets=[asset for stage in stages for asset in stage],
         jobs=jobs,
-        schedules=[automation.build_schedule(jobs[0])],
-        resources={"warehouse": warehouse_of(shop), "ledger": Ledger(shop.ledger_url)},
+        schedules=[
+            automation.build_schedule(job_of["weekly_job"]),
+            automation.build_catch_up(shop, job_of["send_job"]),
+        ],
+        sensors=[automation.build_failure_alert(shop)],
+        resources={
+            "warehouse": warehouse_of(shop),
+            "ledger": Ledger(lambda: shop.ledger_url),
+            "wecom": wecom_access(shop),
+        },
         # multiprocess costs seconds a step, and DuckDB allows one writer anyway
         executor=dg.in_process_executor,
     )

@@ -33,6 +33,14 @@ class ValidationError(RfmError):
     """Rows break the contract of their table; nothing of them was kept."""
 
 
+class LedgerError(RfmError):
+    """The ledger can't be used: its URL, the connection, the rights, or it is of a newer version."""
+
+
+class LedgerBusyError(RfmError):
+    """Another process does what only one may do at a time, or holds the ledger for long."""
+
+
 class WarehouseBusyError(RfmError):
     """Another process holds the warehouse."""
 

@@ -21,6 +21,8 @@ GIT_IGNORE = """# made by rfm from the orders, or personal: never commit
 warehouse.duckdb*
 ledger.sqlite*
 out/
+outreach/
+suppression/outreach_refusals.csv
 .dagster/
 .staging/
 """

@@ -14,11 +14,16 @@ from typing import Any
 
 import dagster as dg
 
+from rfm_pipeline import alerts
 from rfm_pipeline.definitions import build_defs
 from rfm_pipeline.diagnose.pipeline import newest_order_at, require_coverage
 from rfm_pipeline.diagnose.schemas import NEW_SILENT_CHURNERS
 from rfm_pipeline.errors import CoverageError, RfmError
+from rfm_pipeline.failures import CHECKS_FAILED, StepFailure, failed_steps
 from rfm_pipeline.last_run import RunReport, forget_last_run, inputs_of, note_last_run
+from rfm_pipeline.ledger import Ledger
+from rfm_pipeline.recall.connection import CONFIRMED_TAG
+from rfm_pipeline.recall.resources import robot_key_of
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.warehouse.opening import warehouse_of
@@ -90,10 +95,42 @@ class Runner:
         # before anything is read: what changes meanwhile is for the next run
         inputs = inputs_of(self._shop)
         forget_last_run(self._shop)
+        try:
+            self._run(asked)
+        except _RunFailedError:
+            raise
+        except Exception as error:
+            # somebody who asks for weeks sits in front of it; whoever let it run by itself does not
+            if asked is None:
+                self._alert([alerts.of_error(error)])
+            raise
+        if not asked:
+            note_last_run(self._shop, inputs, self._report)
+        return self._report
+
+    def send(self, week: date, *, is_confirmed: bool = False) -> RunReport:
+        """Carries out what is left of a week's tags, then makes the work list and tells the team.
+
+        Args:
+            week: The week; its list and plan must be there.
+            is_confirmed: Whether somebody has looked at the first plan that goes to WeCom.
+
+        Raises:
+            RfmError: If it failed; a refusal is no failure.
+        """
         prepare_instance(self._shop)
         defs = build_defs(self._shop.home)
         with dg.DagsterInstance.get() as instance, self._logger() as logger:
-            execute = _Executor(defs, instance, logger, self._report)
+            execute = _Executor(defs, instance, logger, self._report, self._alert)
+            execute("send_job", [week], tags={CONFIRMED_TAG: "true"} if is_confirmed else {})
+        self._report.weeks = [week]
+        return self._report
+
+    def _run(self, asked: Sequence[date] | None) -> None:
+        prepare_instance(self._shop)
+        defs = build_defs(self._shop.home)
+        with dg.DagsterInstance.get() as instance, self._logger() as logger:
+            execute = _Executor(defs, instance, logger, self._report, self._alert)
             ingest = execute("ingest_job")
             weeks = self._weeks_to_make(asked)
             later = [key for key in execute.asset_keys("weekly_job") if key not in ingest]
@@ -105,9 +142,13 @@ class Runner:
             self._say(f"week {name_range(weeks)}")
             execute("weekly_job", weeks, later)
         self._report.weeks = weeks
-        if not asked:
-            note_last_run(self._shop, inputs, self._report)
-        return self._report
+
+    def _alert(self, failed: Sequence[alerts.Alert]) -> None:
+        """Tells the team's group; an alert that can't be sent is said here, and nothing more."""
+        for problem in alerts.send_alerts(
+            self._shop, Ledger(self._shop.ledger_url), robot_key_of(self._shop), failed
+        ):
+            self._say(problem)
 
     @contextmanager
     def _logger(self) -> Iterator[dg.LoggerDefinition]:
@@ -154,6 +195,10 @@ class Runner:
         return [week for week in grid if week not in made or week in stale]
 
 
+class _RunFailedError(RfmError):
+    """A run failed, and the team's group was told."""
+
+
 class _Executor:
     """Executes jobs in process and turns what went wrong into one message."""
 
@@ -163,10 +208,12 @@ class _Executor:
         instance: dg.DagsterInstance,
         logger: dg.LoggerDefinition,
         report: RunReport,
+        alert: Callable[[Sequence[alerts.Alert]], None],
     ) -> None:
         self._defs = dg.Definitions.merge(defs, dg.Definitions(loggers={"rfm": logger}))
         self._instance = instance
         self._report = report
+        self._alert = alert
 
     def asset_keys(self, job: str) -> list[dg.AssetKey]:
         """The assets of a job."""
@@ -178,6 +225,7 @@ class _Executor:
         job: str,
         weeks: Sequence[date] = (),
         selection: Sequence[dg.AssetKey] | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> list[dg.AssetKey]:
         """Runs a job, or some of its assets, for the weeks.
 
@@ -187,11 +235,11 @@ class _Executor:
         Raises:
             RfmError: If it failed.
         """
-        partition: dict[str, Any] = {}
+        partition: dict[str, Any] = {"tags": dict(tags or {})}
         if len(weeks) == 1:
             partition["partition_key"] = str(weeks[0])
         elif weeks:
-            partition["tags"] = {_RANGE_START: str(weeks[0]), _RANGE_END: str(weeks[-1])}
+            partition["tags"] |= {_RANGE_START: str(weeks[0]), _RANGE_END: str(weeks[-1])}
         result = self._defs.resolve_job_def(job).execute_in_process(
             instance=self._instance,
             raise_on_error=False,
@@ -201,7 +249,10 @@ class _Executor:
         )
         self._take_events(result)
         if not result.success:
-            raise RfmError(_what_failed(result))
+            run = self._instance.get_run_by_id(result.run_id)
+            if run is not None and run.status == dg.DagsterRunStatus.FAILURE:
+                self._alert(alerts.of_run(self._instance, run))
+            raise _RunFailedError(_what_failed(result))
         return self.asset_keys(job)
 
     def _take_events(self, result: dg.ExecuteInProcessResult) -> None:
@@ -221,30 +272,21 @@ class _Executor:
 
 def _what_failed(result: dg.ExecuteInProcessResult) -> str:
     """The first failed step and why, in words a user can act on."""
-    for event in result.all_events:
-        if not event.is_step_failure:
-            continue
-        failure: Any = event.step_failure_data
-        if failure.user_failure_data is not None and failure.user_failure_data.description:
-            return str(failure.user_failure_data.description)
-        error = failure.error
-        cause = error.cause or error
-        if cause.cls_name == "DagsterAssetCheckFailedError":
-            return f"{event.step_key}: {_failed_checks(result)}"
+    for failure in failed_steps(result.all_events):
+        if failure.words:
+            return failure.words
+        if failure.kind == CHECKS_FAILED:
+            return f"{failure.step}: {_failed_checks(failure)}"
         return (
-            f"{event.step_key} failed with {cause.cls_name}; the whole story is in the run "
+            f"{failure.step} failed with {failure.kind}; the whole story is in the run "
             f"{result.run_id[:8]} of the Dagster UI (`rfm ui`)."
         )
     return f"run {result.run_id[:8]} failed; see the Dagster UI (`rfm ui`)."
 
 
-def _failed_checks(result: dg.ExecuteInProcessResult) -> str:
+def _failed_checks(failure: StepFailure) -> str:
     parts = []
-    for event in result.all_events:
-        if event.event_type_value != "ASSET_CHECK_EVALUATION":
-            continue
-        check: Any = event.event_specific_data
-        if not check.passed and check.severity == dg.AssetCheckSeverity.ERROR:
-            figures = ", ".join(f"{name} {value.value}" for name, value in check.metadata.items())
-            parts.append(f"the data check {check.check_name} did not pass ({figures})")
+    for name, values in failure.checks.items():
+        figures = ", ".join(f"{figure} {value}" for figure, value in values.items())
+        parts.append(f"the data check {name} did not pass ({figures})")
     return "; ".join(parts) or "a data check did not pass"

@@ -14,10 +14,12 @@ from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -27,9 +29,11 @@ from pydantic import (
     model_validator,
 )
 
-from rfm_pipeline.errors import ShopFileError
+from rfm_pipeline.errors import LedgerError, ShopFileError
 
 CHURN_CLASSES = ("A", "B", "C")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 
 class Section(BaseModel):
@@ -82,7 +86,7 @@ class ShopSection(Section):
 class DatabaseSection(Section):
     """The shop's own database as the source of its orders: a table or query, read by what changed."""
 
-    url_env: str = Field(default="RFM_ORDERS_URL", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    url_env: str = Field(default="RFM_ORDERS_URL", pattern=_VARIABLE)
     table: str | None = None
     query: str | None = None
     columns: dict[str, str] = {}
@@ -121,6 +125,12 @@ class WarehouseSection(Section):
     memory_limit: str = Field(default="4GB", pattern=r"^\d+(\.\d+)?\s*([KMGT]i?B|%)$")
     threads: int | None = Field(default=None, ge=1)
     lock_wait_seconds: float = Field(default=60, ge=0)
+
+
+class LedgerSection(Section):
+    """Where the ledger lives: a file in the home, or PostgreSQL."""
+
+    url_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 
 class Threshold(Section):
@@ -182,6 +192,12 @@ def _default_words() -> dict[str, Words]:
     return {key: Words(**words) for key, words in yaml.safe_load(default_words_text()).items()}
 
 
+def _all_different(value: dict[str, str]) -> dict[str, str]:
+    if len(set(value.values())) < len(value):
+        raise ValueError("each class needs a tag of its own: by the tag it is told what is on whom")
+    return value
+
+
 def _one_per_class(value: dict[str, Any]) -> dict[str, Any]:
     if set(value) != set(CHURN_CLASSES):
         raise ValueError("write one entry for each of A, B and C")
@@ -210,6 +226,7 @@ class RecallSection(Section):
     campaign_days: int = Field(default=30, ge=1)
     max_changes: int = Field(default=1000, ge=0)
     allow_past_weeks: bool = False
+    holdout_contacts_known: int = Field(default=0, ge=0)
     sink: Literal["local"] = "local"
     worklist_names: Literal["masked", "full", "none"] = "masked"
     sending_hours: SendingHours = SendingHours()
@@ -219,7 +236,7 @@ class RecallSection(Section):
         "B": "会员专享特惠场，折上再9折",
         "C": "回访礼",
     }
-    tags: Annotated[dict[str, str], BeforeValidator(_one_per_class)] = {
+    tags: Annotated[dict[str, str], BeforeValidator(_one_per_class), AfterValidator(_all_different)] = {
         "A": "静默召回-A类爆款客",
         "B": "静默召回-B类特惠客",
         "C": "静默召回-C类待唤醒",
@@ -230,9 +247,30 @@ class RecallSection(Section):
 
 
 class WecomSection(Section):
-    """The WeCom connection. Off by default: the local sink writes the tags to files instead."""
+    """The WeCom connection. Off by default: the local sink writes the tags to files instead.
 
-    enabled: Literal[False] = False
+    The secrets are never written here: these are the names of the environment variables that hold them.
+    """
+
+    enabled: bool = False
+    confirmed: bool = False
+    corp_id_env: str = Field(default="RFM_WECOM_CORP_ID", pattern=_VARIABLE)
+    secret_env: str = Field(default="RFM_WECOM_SECRET", pattern=_VARIABLE)
+    robot_key_env: str = Field(default="RFM_WECOM_ROBOT_KEY", pattern=_VARIABLE)
+    tag_group: str = Field(default="静默召回", min_length=1, max_length=30)
+    staff: tuple[str, ...] = ()
+    requests_per_second: float | None = Field(default=5, gt=0)
+    in_flight: int = Field(default=5, ge=1, le=5)
+    timeout_seconds: float = Field(default=10, gt=0)
+    base_url: str = "https://qyapi.weixin.qq.com/cgi-bin"
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_private(cls, value: str) -> str:
+        url = urlsplit(value)
+        if url.scheme != "https" and not (url.scheme == "http" and url.hostname in _LOOPBACK):
+            raise ValueError("the secret may only travel over https:// (or to this machine itself)")
+        return value.rstrip("/")
 
 
 class ReviewSection(Section):
@@ -249,6 +287,7 @@ class ShopFile(Section):
     shop: ShopSection
     orders: OrdersSection = OrdersSection()
     warehouse: WarehouseSection = WarehouseSection()
+    ledger: LedgerSection = LedgerSection()
     rules: RulesSection = RulesSection()
     recall: RecallSection = RecallSection()
     wecom: WecomSection = WecomSection()
@@ -285,14 +324,25 @@ class Shop(ShopFile):
         return self.home / "contacts"
 
     @property
+    def outreach_dir(self) -> Path:
+        """What came of contacting customers, as CSV files or filled-in work lists; optional."""
+        return self.home / "outreach"
+
+    @property
     def warehouse_path(self) -> Path:
         """The DuckDB file: derived from the orders, may be deleted at any time."""
         return self.home / "warehouse.duckdb"
 
     @property
     def ledger_url(self) -> str:
-        """Where the ledger lives, as an SQLAlchemy URL."""
-        return f"sqlite:///{self.home / 'ledger.sqlite'}"
+        """Where the ledger lives, as an SQLAlchemy URL, with its password if it has one.
+
+        Raises:
+            LedgerError: If the environment variable that is to hold it doesn't.
+        """
+        if self.ledger.url_env is None:
+            return f"sqlite:///{self.home / 'ledger.sqlite'}"
+        return ledger_url_of(self.ledger.url_env)
 
     @property
     def out_dir(self) -> Path:
@@ -300,9 +350,28 @@ class Shop(ShopFile):
         return self.home / "out"
 
     @property
+    def worklists_dir(self) -> Path:
+        """The operations team's work lists, a workbook a week, and the platforms' files beside them."""
+        return self.out_dir / "worklists"
+
+    @property
     def dagster_home(self) -> Path:
         """Dagster's own storage for this shop, so that command-line runs show in the UI."""
         return self.home / ".dagster"
+
+
+def ledger_url_of(variable: str) -> str:
+    """The URL of a ledger in PostgreSQL that an environment variable holds.
+
+    Raises:
+        LedgerError: If it holds none.
+    """
+    from rfm_pipeline.database_urls import POSTGRESQL_SCHEMES, url_from_environment
+
+    url = url_from_environment(
+        variable, whose="the ledger", setting="ledger.url_env", schemes=POSTGRESQL_SCHEMES, error=LedgerError
+    )
+    return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
 def home_from_environment() -> Path:

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from rfm_pipeline.diagnose.schemas import SEGMENTS
 from rfm_pipeline.last_run import RunReport
-from rfm_pipeline.recall.sinks import sink_for
+from rfm_pipeline.recall.monday import PARTS
+from rfm_pipeline.recall.sinks import tags_file
 from rfm_pipeline.recall.worklist import worklist_path
 from rfm_pipeline.review.report import report_path
 from rfm_pipeline.shop import CHURN_CLASSES, Shop
@@ -113,12 +114,16 @@ def print_summary(shop: Shop, report: RunReport) -> None:
     for first, last in report.history:
         console.print(f"history filled in: {first}" + ("" if first == last else f" to {last}"))
     _print_tags(console, shop, report)
+    _print_outreach(console, report)
+    _print_team(console, report)
     for table, name, figures in report.warnings:
         console.print(f"[yellow]look at[/yellow] {table}.{name}: {escape(figures)}", highlight=False)
     console.print(f"tables: {shop.warehouse_path}", soft_wrap=True, highlight=False)
-    console.print(f"ledger: {shop.home / 'ledger.sqlite'}", soft_wrap=True, highlight=False)
-    tags = sink_for(shop).written_to(week)
-    if tags is not None and tags.exists():
+    variable = shop.ledger.url_env
+    ledger = f"PostgreSQL, by {variable}" if variable else str(shop.home / "ledger.sqlite")
+    console.print(f"ledger: {ledger}", soft_wrap=True, highlight=False)
+    tags = tags_file(shop, week)
+    if tags.exists():
         console.print(f"tags:   {tags}", soft_wrap=True, highlight=False)
     work = worklist_path(shop, week)
     if work.exists():
@@ -176,4 +181,41 @@ def _print_tags(console: Console, shop: Shop, report: RunReport) -> None:
     if "refused" in tags:
         console.print(f"[yellow]nothing sent:[/yellow] {escape(tags['refused'])}", highlight=False)
     elif tags:
-        console.print(f"tag changes carried out by this run: {tags['sent']}, failed: {tags['failed']}")
+        counts = ", ".join(f"{name} {tags[name]}" for name in ("done", "failed", "rejected", "unmatched"))
+        console.print(f"tag changes carried out by this run: {tags['sent']}; of the week: {counts}")
+        if "problems" in tags:
+            console.print(f"  for a human to see to: {tags['problems']}", soft_wrap=True, highlight=False)
+
+
+def tags_left(report: RunReport) -> str | None:
+    """What of the week's tags is left to another run, in words; None if nothing is."""
+    tags = report.metadata.get("customer_tags", {})
+    if left := tags.get("failed", 0) + tags.get("pending", 0):
+        why = f" ({tags['paused']})" if "paused" in tags else ""
+        return f"{left} tag changes are not carried out yet{why}"
+    return None
+
+
+def _print_outreach(console: Console, report: RunReport) -> None:
+    log = report.metadata.get("outreach_log", {})
+    if not log.get("files"):
+        return
+    customers = (
+        f"{name.removeprefix('customers_').replace('_', ' ')} {count}"
+        for name, count in log.items()
+        if name.startswith("customers_")
+    )
+    console.print(f"outcomes told by the team: {', '.join(customers) or 'none yet'}", highlight=False)
+    if "file_to_look_at" in log:
+        console.print(f"  rows to look at: {log['file_to_look_at']}", soft_wrap=True, highlight=False)
+
+
+def _print_team(console: Console, report: RunReport) -> None:
+    told = report.metadata.get("team_message", {})
+    if "refused" in told:
+        console.print(
+            f"[dim]the team's group is told nothing: {escape(told['refused'])}[/dim]", highlight=False
+        )
+    elif told:
+        parts = ", ".join(f"{part} {told[part]}" for part in PARTS if part in told)
+        console.print(f"the team's group: {parts}", highlight=False)

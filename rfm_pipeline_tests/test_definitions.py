@@ -1,4 +1,4 @@
-"""What Dagster loads: the assets, checks, jobs and schedule as a text, and that every tool can load them.
+"""What Dagster loads: assets, checks, jobs, schedules, sensor as a text, and that every tool can load them.
 
 After an intended change, write the text anew and read the difference:
 ``uv run python -m rfm_pipeline_tests.test_definitions``
@@ -37,7 +37,7 @@ def shop(tmp_path: Path) -> Shop:
 
 def describe(defs: dg.Definitions) -> str:
     """All that is loaded, a few short lines for each thing."""
-    return "\n".join([*_assets(defs), *_jobs(defs), *_schedules(defs)]) + "\n"
+    return "\n".join([*_assets(defs), *_jobs(defs), *_schedules(defs), *_sensors(defs)]) + "\n"
 
 
 def _assets(defs: dg.Definitions) -> Iterator[str]:
@@ -100,6 +100,15 @@ def _schedules(defs: dg.Definitions) -> Iterator[str]:
         yield from _wrapped(found.description or "")
         when = f"{found.cron_schedule} {found.execution_timezone}"
         yield from _wrapped(f"{when} · {found.job.name} · {found.default_status.value}")
+
+
+def _sensors(defs: dg.Definitions) -> Iterator[str]:
+    for sensor in defs.sensors or []:
+        found = defs.resolve_sensor_def(sensor.name)
+        yield ""
+        yield f"sensor {found.name}"
+        yield from _wrapped(found.description or "")
+        yield from _wrapped(f"{found.sensor_type.value} · {found.default_status.value}")
 
 
 def _list(names: Iterable[str]) -> str:

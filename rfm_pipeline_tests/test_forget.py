@@ -24,6 +24,8 @@ from rfm_pipeline.forget import Traces, forget
 from rfm_pipeline.forget.person import Person
 from rfm_pipeline.forget.tables import BLANKED
 from rfm_pipeline.ledger import Ledger, tombstone_digest
+from rfm_pipeline.recall.marks import mark_of, marked
+from rfm_pipeline.recall.schemas import OUTREACH_FINDINGS, OUTREACH_LOG
 from rfm_pipeline.sample import make_sample
 from rfm_pipeline.shop import Shop, load_shop
 from rfm_pipeline_tests.helpers import ingest, make_shop, warehouse_of, write_export
@@ -524,6 +526,63 @@ def test_a_contact_file_that_cannot_be_read_is_named(shop: Shop, capsys: pytest.
     (shop.contacts_dir / "crm.pdf").write_bytes(b"c1")
     assert rfm("forget", "c1", "--home", shop.home, "--yes") == 1
     assert "contacts/crm.pdf can't be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "gb18030"])
+def test_a_file_of_outcomes_loses_the_persons_rows_and_keeps_the_rest(shop: Shop, encoding: str) -> None:
+    shop.outreach_dir.mkdir()
+    path = shop.outreach_dir / "2024-01-01_sms.csv"
+    header, *rows = (
+        "客户号,手机号,结果\n",
+        "c1,,已触达\n",
+        "c10,13800000010,拒绝联系\n",
+        ",13800000001,已触达\n",
+        ",13800000002,已触达\n",
+    )
+    path.write_bytes("".join((header, *rows)).encode(encoding))
+    assert forget_in(shop.home, "c1").contacts.rows[path] == 2
+    assert path.read_bytes() == "".join((header, rows[1], rows[3])).encode(encoding)
+
+
+def test_a_work_list_that_the_team_wrote_into_is_left_for_somebody_to_see_to(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may be the only place where others' refusals stand."""
+    rows = (("客户号", "触达结果（填）"), ("c1", "已触达"), ("c10", "拒绝联系"))
+    written_into = workbook(shop.worklists_dir / "2024-01-01.xlsx", *rows)
+    handed_in = workbook(shop.outreach_dir / "2024-01-08.xlsx", *rows)
+    untouched = workbook(shop.worklists_dir / "2024-01-15.xlsx", rows[0], ("c1", ""))
+    mark_of(untouched).write_bytes(marked(untouched, untouched.read_bytes()))
+    before = written_into.read_bytes(), handed_in.read_bytes()
+    assert rfm("forget", "c1", "--home", shop.home, "--yes") == 1
+    told = capsys.readouterr().err
+    assert "out/worklists/2024-01-01.xlsx holds 1 row of the customer: remove them by hand" in told
+    assert "outreach/2024-01-08.xlsx holds 1 row of the customer" in told
+    assert (written_into.read_bytes(), handed_in.read_bytes()) == before
+    # a run makes it again
+    assert not untouched.exists()
+    for path in (written_into, handed_in):
+        workbook(path, rows[0], rows[2])
+    assert rfm("forget", "c1", "--home", shop.home, "--yes") == 0
+
+
+def test_what_the_log_says_of_the_person_goes(shop: Shop) -> None:
+    with warehouse_of(shop).transaction() as session:
+        for table in (OUTREACH_LOG, OUTREACH_FINDINGS):
+            session.create(table)
+        session.execute(
+            "insert into outreach_log select '2024-01-01', unnest(['c1', 'c10']), 'recall', 'sms', "
+            "'reached', null, 'outreach/calls.csv'"
+        )
+        session.execute(
+            "insert into outreach_findings select 'outreach/calls.csv', '', 1, 'week', 'holdout', 'x', "
+            "'2024-01-01', unnest(['c1', 'c10', null])"
+        )
+    forget_in(shop.home, "c1")
+    warehouse = warehouse_of(shop)
+    assert warehouse.read("select customer_id from outreach_log").rows() == [("c10",)]
+    left = warehouse.read("select customer_id from outreach_findings order by all").rows()
+    assert left == [("c10",), (None,)]
 
 
 def test_outputs_of_other_kinds_that_name_the_person_go_as_a_whole(shop: Shop) -> None:

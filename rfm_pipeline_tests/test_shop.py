@@ -59,6 +59,7 @@ def test_every_default_is_the_documented_one(tmp_path: Path) -> None:
             "threads": None,
             "lock_wait_seconds": 60,
         },
+        "ledger": {"url_env": None},
         "rules": {
             "frequency_high": 3,
             "monetary_high": {"amount": None, "quantile": Decimal("0.75")},
@@ -70,7 +71,19 @@ def test_every_default_is_the_documented_one(tmp_path: Path) -> None:
             "clearance_share": Decimal("0.5"),
             "max_order_gap_days": 3,
         },
-        "wecom": {"enabled": False},
+        "wecom": {
+            "enabled": False,
+            "confirmed": False,
+            "corp_id_env": "RFM_WECOM_CORP_ID",
+            "secret_env": "RFM_WECOM_SECRET",
+            "robot_key_env": "RFM_WECOM_ROBOT_KEY",
+            "tag_group": "静默召回",
+            "staff": (),
+            "requests_per_second": 5,
+            "in_flight": 5,
+            "timeout_seconds": 10,
+            "base_url": "https://qyapi.weixin.qq.com/cgi-bin",
+        },
         "review": {
             "response_days": 30,
             "harm_margin": Decimal("0.01"),
@@ -88,6 +101,7 @@ def test_every_default_of_the_recall_is_the_documented_one(tmp_path: Path) -> No
         "campaign_days": 30,
         "max_changes": 1000,
         "allow_past_weeks": False,
+        "holdout_contacts_known": 0,
         "sink": "local",
         "worklist_names": "masked",
         "sending_hours": {"begins": time(9), "ends": time(21)},
@@ -128,9 +142,11 @@ def test_the_folders_of_a_home(tmp_path: Path) -> None:
     assert shop.orders_dir == shop.home / "orders"
     assert shop.contacts_dir == shop.home / "contacts"
     assert shop.suppression_dir == shop.home / "suppression"
+    assert shop.outreach_dir == shop.home / "outreach"
     assert shop.warehouse_path == shop.home / "warehouse.duckdb"
     assert shop.ledger_url == f"sqlite:///{shop.home / 'ledger.sqlite'}"
     assert shop.out_dir == shop.home / "out"
+    assert shop.worklists_dir == shop.home / "out" / "worklists"
     assert shop.dagster_home == shop.home / ".dagster"
     assert shop.zone.key == "Asia/Shanghai"
 
@@ -221,7 +237,11 @@ def test_high_m_is_an_amount_or_a_quantile(tmp_path: Path, text: str, threshold:
             "orders.database: write either table: or query:",
         ),
         ("orders:\n  not_products: POST", 5, "orders.not_products: Input should be a valid"),
-        ("wecom:\n  enabled: true", 5, "wecom.enabled: Input should be"),
+        ("wecom:\n  enabled: maybe", 5, "wecom.enabled: Input should be"),
+        ("wecom:\n  in_flight: 6", 5, "wecom.in_flight: Input should be less than or equal to 5"),
+        ("wecom:\n  base_url: http://example.com", 5, "wecom.base_url: the secret may only travel over"),
+        ("wecom:\n  secret_env: my-secret", 5, "wecom.secret_env: String should match pattern"),
+        ("recall:\n  tags: {A: a, B: a, C: c}", 5, "recall.tags: each class needs a tag of its own"),
         ("recall:\n  holdout_share: 1", 5, "recall.holdout_share: Input should be less than 1"),
         ("recall:\n  offers: {A: a, B: b}", 5, "recall.offers: write one entry for each of A, B and C"),
         ("recall:\n  tags: {A: a, B: b, C: c, D: d}", 5, "recall.tags: write one entry for each"),

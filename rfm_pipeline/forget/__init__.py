@@ -1,12 +1,13 @@
 """The right to be forgotten: takes one person out of everything the program keeps.
 
 The order of work makes it safe to kill and repeat: first the tombstone in the ledger, which keeps the person
-out when their orders are loaded again, then outputs, warehouse and contacts, each replaced in one step. The
-contacts come last, for the person's phone and e-mail, by which other places are searched, stand there.
+out when their orders are loaded again, then outputs, warehouse, outcomes and contacts, each replaced in one
+step. The contacts come last, for the person's phone and e-mail, by which other places are searched, stand
+there.
 
 Not touched: ``orders/``, which is the shop's own, and ``suppression/``, which keeps the person from being
-contacted. ``person`` tells a person in a text, ``tables`` is the warehouse, ``files`` are contacts and
-outputs, ``words`` is what is told.
+contacted. ``person`` tells a person in a text, ``tables`` is the warehouse, ``files`` are contacts,
+outcomes and outputs, ``words`` is what is told.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -28,7 +29,7 @@ class Traces:
     Attributes:
         ledger: What the ledger holds.
         warehouse: What the warehouse holds.
-        contacts: What the contact files hold.
+        contacts: What the files of contacts and outcomes hold.
         outputs: What the output files hold.
     """
 

@@ -1,11 +1,10 @@
-"""One person in files that people open: ``contacts/`` and ``out/``.
+"""One person in files that people open: ``contacts/``, ``outreach/`` and ``out/``.
 
 A CSV file loses the person's rows in one step and keeps the rest as it was. What can't be written so is
-named for somebody to see to (workbooks of contacts), or goes as a whole, because a run makes it again
-(outputs).
+named for somebody to see to (workbooks of contacts and outcomes, also work lists that the team wrote into),
+or goes as a whole, because a run makes it again (outputs).
 """
 
-import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,8 @@ from rfm_pipeline.errors import SuppressionError
 from rfm_pipeline.forget.person import Person
 from rfm_pipeline.phones import normalised_phones
 from rfm_pipeline.recall.contacts import CONTACT_NAMES
-from rfm_pipeline.recall.sheets import Sheet, known_columns, read_sheets, sheet_files, write_csv
+from rfm_pipeline.recall.outcome_files import outcome_files
+from rfm_pipeline.recall.sheets import Sheet, known_columns, read_sheets, replace_csv, sheet_files
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.staging import staging_folder
 
@@ -27,7 +27,7 @@ ROW_TEXT = "row_text"
 
 @dataclass(frozen=True)
 class InContacts:
-    """One person in ``contacts/``.
+    """One person in what the shop wrote itself: ``contacts/``, ``outreach/``, work lists filled in in place.
 
     Attributes:
         rows: Rows that go, by CSV file.
@@ -57,10 +57,13 @@ class InOutputs:
 
 
 def _contact_sheets(shop: Shop) -> tuple[list[Sheet], list[Path]]:
-    """The tables of ``contacts/``, and the files that can't be read."""
+    """The tables of ``outreach/`` and ``contacts/``, and the files that can't be read.
+
+    The contacts last: by the addresses in them the person is found in the others.
+    """
     sheets: list[Sheet] = []
     unreadable = []
-    for path in sheet_files(shop.contacts_dir):
+    for path in [*outcome_files(shop), *sheet_files(shop.contacts_dir)]:
         found = _sheets_of(path)
         sheets += found
         if not found:
@@ -80,7 +83,7 @@ def _sheets_of(path: Path) -> list[Sheet]:
 
 
 def addresses_in_contacts(shop: Shop, customer_id: str, region: str) -> list[pl.Series]:
-    """The phones and e-mails that ``contacts/`` has of a customer, as they stand there."""
+    """The phones and e-mails that ``contacts/`` and ``outreach/`` have of a customer, as they stand there."""
     nameless = Person(customer_id)
     return [
         _column(sheet, name).filter(_mine(sheet, nameless, region))
@@ -90,7 +93,7 @@ def addresses_in_contacts(shop: Shop, customer_id: str, region: str) -> list[pl.
 
 
 def find_in_contacts(shop: Shop, person: Person, region: str) -> InContacts:
-    """Counts a person's rows in the contact files."""
+    """Counts a person's rows in the files of contacts and outcomes."""
     sheets, unreadable = _contact_sheets(shop)
     rows: dict[Path, int] = {}
     workbooks: dict[Path, int] = {}
@@ -103,7 +106,7 @@ def find_in_contacts(shop: Shop, person: Person, region: str) -> InContacts:
 
 
 def clear_contacts(found: InContacts, person: Person, region: str) -> None:
-    """Takes the person's rows out of the CSV files of ``contacts/``."""
+    """Takes the person's rows out of the CSV files of ``outreach/`` and ``contacts/``."""
     for path in found.rows:
         _remove_rows(path, path.parent, person, region)
 
@@ -115,8 +118,9 @@ def find_in_outputs(shop: Shop, person: Person, region: str) -> InOutputs:
     """Counts a person's rows in the CSV files of ``out/`` and finds the other files that name the person."""
     rows: dict[Path, int] = {}
     whole = []
+    written_into = set(outcome_files(shop))
     for path in sorted(shop.out_dir.rglob("*")):
-        if not path.is_file() or ".staging" in path.parts:
+        if not path.is_file() or ".staging" in path.parts or path in written_into:
             continue
         sheets = _sheets_of(path) if path.suffix.lower() == ".csv" else []
         if sheets and _is_by_rows(sheets[0]):
@@ -185,14 +189,6 @@ def _any_ends(column: str, ends: Sequence[str]) -> pl.Expr:
 
 
 def _remove_rows(path: Path, beside: Path, person: Person, region: str) -> None:
-    """Puts a CSV file without the person's rows in the place of the old one, with the rights it had."""
+    """Takes the person's rows out of a CSV file; the rest stays as it was."""
     [sheet] = read_sheets(path)
-    path = path.resolve()
-    with staging_folder(beside) as staging:
-        part = staging / path.name
-        part.touch(mode=0o600)
-        write_csv(replace(sheet, frame=sheet.frame.filter(~_mine(sheet, person, region))), part)
-        part.chmod(path.stat().st_mode & 0o777)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+    replace_csv(replace(sheet, frame=sheet.frame.filter(~_mine(sheet, person, region))), beside)

@@ -10,7 +10,6 @@ watermark. As the unit of correction is the order, all rows of an order come whe
 row twice does no harm.
 """
 
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,9 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
+from rfm_pipeline.database_urls import POSTGRESQL_SCHEMES, url_from_environment
 from rfm_pipeline.errors import OrderDatabaseError
 from rfm_pipeline.ingest.dialect import Address, Column, Question, Session, TimeKind, nearest
 from rfm_pipeline.ingest.mysql import MySQLSession
@@ -30,9 +27,7 @@ from rfm_pipeline.ingest.presets import ALL_COLUMNS
 from rfm_pipeline.shop import DatabaseSection
 
 _SESSIONS: Mapping[str, Callable[[Address, str], Session]] = {
-    "postgresql": PostgresSession,
-    "postgres": PostgresSession,
-    "postgresql+psycopg": PostgresSession,
+    **dict.fromkeys(POSTGRESQL_SCHEMES, PostgresSession),
     "mysql": MySQLSession,
     "mariadb": MySQLSession,
     "mysql+pymysql": MySQLSession,
@@ -125,28 +120,15 @@ def _check_settings(database: DatabaseSection) -> None:
 
 def _address(variable: str) -> tuple[str, Address]:
     """The scheme and the rest of the URL that an environment variable holds."""
-    text = os.environ.get(variable, "").strip()
-    if not text:
-        raise OrderDatabaseError(
-            f"the environment variable {variable} is not set; it holds the URL of the shop's database, "
-            "such as postgresql://user:password@host:5432/shop (orders.database.url_env in shop.yaml)."
-        )
-    try:
-        url = make_url(text)
-        port = url.port
-    except (ArgumentError, ValueError):
-        raise OrderDatabaseError(
-            f"the environment variable {variable} holds no URL such as "
-            "postgresql://user:password@host:5432/shop; characters like @, / and : in a password have to "
-            "be written as %40, %2F and %3A."
-        ) from None
-    if url.drivername not in _SESSIONS:
-        raise OrderDatabaseError(
-            f"the URL in {variable} begins with {url.drivername}://; "
-            f"known are {', '.join(f'{scheme}://' for scheme in _SESSIONS)}."
-        )
+    url = url_from_environment(
+        variable,
+        whose="the shop's database",
+        setting="orders.database.url_env",
+        schemes=_SESSIONS,
+        error=OrderDatabaseError,
+    )
     options = {key: value if isinstance(value, str) else value[-1] for key, value in url.query.items()}
-    return url.drivername, Address(url.host, port, url.username, url.password, url.database, options)
+    return url.drivername, Address(url.host, url.port, url.username, url.password, url.database, options)
 
 
 def _question(

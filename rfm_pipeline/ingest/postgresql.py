@@ -4,7 +4,6 @@ Belongs here: what is PostgreSQL's own, its driver included. Doesn't belong here
 (``ingest.database``).
 """
 
-import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from rfm_pipeline.database_urls import POSTGRESQL_OPTIONS, is_lost, postgresql_refusal
 from rfm_pipeline.errors import OrderDatabaseError
 from rfm_pipeline.ingest.dialect import (
     Address,
@@ -34,17 +34,7 @@ _NOW = {
     TimeKind.INSTANT: "now() + interval '1 day'",
 }
 _ROWS_AT_ONCE = 100  # each row is a buffer of the driver's; many held at once cost twice the time
-_LOST = ("57P01", "57P02", "57P03", "57P05")
 _CANCELLED = ("57014", "40001", "55P03")
-_CONNECT = {
-    "connect_timeout": "10",
-    "client_encoding": "utf8",
-    "application_name": "rfm_pipeline",
-    # a connection that died silently is noticed within two minutes
-    "keepalives_idle": "60",
-    "keepalives_interval": "10",
-    "keepalives_count": "6",
-}
 _SETTINGS = {
     "datestyle": "ISO, YMD",
     "extra_float_digits": "1",
@@ -52,23 +42,6 @@ _SETTINGS = {
     "synchronize_seqscans": "off",
     "max_parallel_workers_per_gather": "0",
 }
-_REFUSALS = (
-    ("connection refused", "nothing listens there; check host and port, and that the server runs"),
-    ("timeout", "no answer in time; check host, port and firewall"),
-    ("resolve host", "the host's name is unknown; check it"),
-    ("translate host", "the host's name is unknown; check it"),
-    ("name or service", "the host's name is unknown; check it"),
-    ("pg_hba.conf", "the server does not let this user in from this machine (pg_hba.conf)"),
-    ("authentication failed", "the server refused user or password"),
-    ("no password supplied", "the server asks for a password and the URL has none"),
-    ("starting up", "the server is only starting; try again in a minute"),
-    ("shutting down", "the server is stopping; try again when it is back"),
-    ("recovery", "the server is recovering from a crash; try again later"),
-    ("role", "the server has no such user"),
-    ("database", "the server has no such database, or this user may not connect to it"),
-    ("too many", "the server has too many connections; try again later"),
-    ("ssl", "TLS can't be agreed on; check sslmode in the URL"),
-)
 
 
 class PostgresSession:
@@ -88,7 +61,8 @@ class PostgresSession:
             "password": address.password,
             "dbname": address.database,
         }
-        how: dict[str, Any] = _CONNECT | {key: value for key, value in given.items() if value is not None}
+        named = {key: value for key, value in given.items() if value is not None}
+        how: dict[str, Any] = POSTGRESQL_OPTIONS | named
         try:
             self._connection = psycopg.connect(**how | dict(address.options))
         except psycopg.ProgrammingError:
@@ -97,7 +71,7 @@ class PostgresSession:
                 f"options are: {', '.join(address.options)}."
             ) from None
         except psycopg.Error as error:
-            raise OrderDatabaseError(f"{address}: can't connect: {_refusal(error)}.") from None
+            raise OrderDatabaseError(f"{address}: can't connect: {postgresql_refusal(error)}.") from None
         try:
             self._begin(zone)
         except psycopg.Error as error:
@@ -191,7 +165,7 @@ class PostgresSession:
         """What went wrong and what to do, without any value of a row or any secret."""
         state = error.sqlstate if isinstance(error, psycopg.Error) else None
         said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
-        if state is None or state.startswith("08") or state in _LOST:
+        if state is None or is_lost(state):
             return "the connection was lost; run it again when the server is back"
         if state in _CANCELLED:
             return "the server cancelled the read (a time limit, a lock, or an administrator); run it again"
@@ -235,10 +209,3 @@ def _bound(question: Question) -> str | None:
     of_time = "timestamptz" if question.kind is TimeKind.INSTANT else "timestamp"
     # a date stands for its whole day: the bound is the day in which the overlap begins
     return f"({of_time} '{since}{zone}' - {overlap})::{_CASTS[question.kind]}"
-
-
-def _refusal(error: psycopg.Error) -> str:
-    """Why the connection failed; the driver's own text may quote the URL, so none of it is passed on."""
-    said = re.sub(r'"[^"]*"', "", str(error).lower())  # names could be mistaken for reasons
-    why = (why for part, why in _REFUSALS if part in said)
-    return next(why, "the server refused; check user, password and database of the URL")

@@ -1,11 +1,12 @@
-"""The recall stage's assets: ``recall_list``, ``tag_plan``, ``customer_tags`` and ``ops_worklist``.
+"""The recall stage's assets, from ``outreach_log`` and ``recall_list`` to ``ops_worklist``.
 
 ``customer_tags`` touches the world, and guards itself: see ``recall.guards``. ``ops_worklist`` only hands out
-a list that passed those guards.
+a list that passed those guards. ``team_message``, which tells the team of it, stands in ``recall.team``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import date, timedelta
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date
 from functools import cache, partial
 from typing import Any
 
@@ -14,23 +15,36 @@ import dagster as dg
 from rfm_pipeline.asset_kit import (
     OWNER,
     POOL,
+    answer_checks,
     asked_weeks,
     asset_arguments,
     one_connection,
+    permanent_failures,
     weekly_result,
 )
+from rfm_pipeline.errors import LedgerBusyError
 from rfm_pipeline.ledger import Ledger
-from rfm_pipeline.recall import checks, guards, tagging
+from rfm_pipeline.recall import checks, guards, tagging, team
+from rfm_pipeline.recall.connection import (
+    CONFIRMED_TAG,
+    preview,
+    refuse_connection,
+    refuse_unconfirmed,
+    sink_for,
+)
 from rfm_pipeline.recall.contacts import Reach, read_order_contacts, read_reach
 from rfm_pipeline.recall.listing import write_recall_list
-from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
-from rfm_pipeline.recall.sinks import sink_for
+from rfm_pipeline.recall.outreach import OutreachReport, write_outreach_log
+from rfm_pipeline.recall.problems import write_problems
+from rfm_pipeline.recall.resources import WecomAccess
+from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, OUTREACH_LOG, RECALL_LIST, TAG_PLAN
+from rfm_pipeline.recall.sinks import TagSink
 from rfm_pipeline.recall.words import UNNAMED_PRODUCT, compile_words
 from rfm_pipeline.recall.worklist import write_worklist
 from rfm_pipeline.shop import Shop
-from rfm_pipeline.warehouse.checks import TableCheck, stored_verdicts
+from rfm_pipeline.warehouse.checks import TableCheck
 from rfm_pipeline.warehouse.duckdb import Warehouse
-from rfm_pipeline.weeks import as_of, newest_closed_week, shop_now, weekly_partitions
+from rfm_pipeline.weeks import shop_now, weekly_partitions
 
 STAGE = "recall"
 _LEDGER_KINDS = frozenset({"duckdb", "sqlite"})
@@ -48,14 +62,38 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
         ShopFileError: If a template of the words can't be used.
     """
     compile_words(shop)
-    required = [
-        (check.table, check.name)
-        for check in (*earlier_checks, *checks.RECALL_LIST_CHECKS, *checks.TAG_PLAN_CHECKS)
-        if check.blocking
-    ]
+    required = checks.required_before_sending(earlier_checks)
 
     @dg.asset(
-        deps=["new_silent_churners", "silent_churners"],
+        # the orders' contacts say whose phone number a row names
+        deps=["order_lines"],
+        **asset_arguments(
+            shop,
+            OUTREACH_LOG,
+            STAGE,
+            "What came of contacting the listed, as the team wrote it down: the files of outreach/ and work "
+            "lists filled in in place. Who refused is left alone from then on.",
+            checks.OUTREACH_LOG_CHECKS,
+            kinds=_LEDGER_KINDS | {"xlsx", "csv"},
+        ),
+    )
+    @one_connection
+    def outreach_log(
+        context: dg.AssetExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        ledger: dg.ResourceParam[Ledger],
+    ) -> dg.MaterializeResult:
+        report = write_outreach_log(warehouse, ledger, shop, shop_now(shop))
+        if report.told is not None:
+            context.log.warning(f"outcome files have rows to look at: {report.told}")
+        known = {"holdout_contacts_known": shop.recall.holdout_contacts_known}
+        return dg.MaterializeResult(
+            metadata=_outreach(report),
+            check_results=answer_checks(warehouse, shop, checks.OUTREACH_LOG_CHECKS, params=known),
+        )
+
+    @dg.asset(
+        deps=["new_silent_churners", "silent_churners", outreach_log],
         **asset_arguments(
             shop,
             RECALL_LIST,
@@ -103,7 +141,8 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
             shop,
             TAG_PLAN,
             STAGE,
-            "Tags to add and to remove this week: what should be, minus what the ledger says is.",
+            "Tags to add and to remove this week: what should be, minus what the ledger says is. With WeCom "
+            "connected, says how many customers are matched there and how many calls it takes.",
             checks.TAG_PLAN_CHECKS,
             kinds=_LEDGER_KINDS,
         ),
@@ -113,9 +152,13 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
         context: dg.AssetExecutionContext,
         warehouse: dg.ResourceParam[Warehouse],
         ledger: dg.ResourceParam[Ledger],
+        wecom: WecomAccess,
     ) -> dg.MaterializeResult:
         weeks = asked_weeks(context)
-        rows = tagging.write_tag_plan(warehouse, ledger, shop, _reach(warehouse, shop), weeks)
+        reach = _reach(warehouse, shop)
+        rows = tagging.write_tag_plan(warehouse, ledger, shop, reach, weeks)
+        is_to_send = guards.refuse_weeks(shop, weeks, context.run.tags, shop_now(shop)) is None
+        seen = preview(warehouse, ledger, shop, reach, wecom, weeks[0]) if is_to_send else {}
         return weekly_result(
             context,
             warehouse,
@@ -123,7 +166,7 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
             TAG_PLAN,
             rows,
             checks.TAG_PLAN_CHECKS,
-            metadata=_actions(warehouse, weeks[-1]),
+            metadata=_actions(warehouse, weeks[-1]) | seen,
         )
 
     @dg.asset(
@@ -135,34 +178,50 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
             "Carries out the tag plan and says what came of it. Refuses backfills, ranges, past weeks, "
             "plans that are too large, and data whose checks have not passed.",
             checks.CUSTOMER_TAGS_CHECKS,
-            kinds=_LEDGER_KINDS | {"csv"},
+            kinds=_LEDGER_KINDS | {"csv", "wecom"},
         ),
     )
-    @one_connection
     def customer_tags(
         context: dg.AssetExecutionContext,
         warehouse: dg.ResourceParam[Warehouse],
         ledger: dg.ResourceParam[Ledger],
+        wecom: WecomAccess,
     ) -> dg.MaterializeResult:
         weeks = asked_weeks(context)
-        # read once for guard and sending, and not at all where the guards refuse without it
-        reach = cache(partial(_reach, warehouse, shop))
-        refusal = _refusal(warehouse, ledger, shop, weeks, context.run.tags, required, reach)
-        outcome = (
-            {"sent": 0, "refused": refusal} if refusal else _send(warehouse, ledger, shop, weeks[0], reach())
-        )
-        rows = tagging.write_customer_tags(warehouse, ledger, weeks)
-        if refusal:
-            context.log.warning(f"nothing sent: {refusal}")
-        return weekly_result(
-            context,
-            warehouse,
-            shop,
-            CUSTOMER_TAGS,
-            rows,
-            checks.CUSTOMER_TAGS_CHECKS,
-            metadata=outcome,
-        )
+        is_confirmed = CONFIRMED_TAG in context.run.tags
+        with permanent_failures():
+            with warehouse.held():
+                # read once for guard and sending, and not at all where the guards refuse without it
+                reach = cache(partial(_reach, warehouse, shop))
+                refusal = (
+                    guards.refuse_weeks(shop, weeks, context.run.tags, shop_now(shop))
+                    or refuse_connection(shop, wecom)
+                    or (None if is_confirmed else refuse_unconfirmed(shop, ledger))
+                    or guards.refuse_data(warehouse, ledger, shop, weeks[0], required, reach)
+                )
+                people = None if refusal else reach()
+            try:
+                if people is None:
+                    outcome = {"sent": 0, "refused": refusal}
+                    context.log.warning(f"nothing sent: {refusal}")
+                else:
+                    sink = sink_for(shop, ledger, people, wecom, context.log.info)
+                    if is_confirmed:
+                        ledger.confirm(sink.name)
+                    # takes minutes where calls are made: nobody has to wait for the warehouse meanwhile
+                    outcome = _send(warehouse, ledger, shop, weeks[0], people, sink)
+            finally:
+                rows = tagging.write_customer_tags(warehouse, ledger, weeks)
+            with warehouse.held():
+                return weekly_result(
+                    context,
+                    warehouse,
+                    shop,
+                    CUSTOMER_TAGS,
+                    rows,
+                    checks.CUSTOMER_TAGS_CHECKS,
+                    metadata=outcome,
+                )
 
     @dg.asset(
         name="ops_worklist",
@@ -200,7 +259,7 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
             metadata=touched,
         )
         weeks = asked_weeks(context)
-        if refusal := _no_worklist(ledger, shop, weeks):
+        if refusal := guards.refuse_worklist(shop, weeks, ledger.sealed_weeks(), shop_now(shop)):
             context.log.warning(f"no work list: {refusal}")
             return dg.MaterializeResult(metadata={"refused": refusal}, check_results=[proof])
         made = write_worklist(shop, ledger, _reach(warehouse, shop), weeks[0])
@@ -217,68 +276,44 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
             check_results=[proof],
         )
 
-    return [recall_list, tag_plan, customer_tags, ops_worklist]
+    return [
+        outreach_log,
+        recall_list,
+        tag_plan,
+        customer_tags,
+        ops_worklist,
+        *team.build_assets(shop, STAGE),
+    ]
 
 
-def _no_worklist(ledger: Ledger, shop: Shop, weeks: Sequence[date]) -> str | None:
-    """Why no work list may be made of these weeks, None if it may."""
-    if len(weeks) != 1:
-        return f"this run is asked for {len(weeks)} weeks; a work list is made of a single one"
-    [week] = weeks
-    if week not in ledger.sealed_weeks():
-        return f"the list of week {week} was not sent, so nobody on it may be contacted"
-    now, last = shop_now(shop), as_of(week) + timedelta(days=shop.recall.campaign_days)
-    is_over = now.date() >= last and week != newest_closed_week(shop, now)
-    if is_over and not shop.recall.allow_past_weeks:
-        return f"the campaign of week {week} ended on {last}"
-    return None
-
-
-def _refusal(
-    warehouse: Warehouse,
-    ledger: Ledger,
-    shop: Shop,
-    weeks: Sequence[date],
-    run_tags: Mapping[str, str],
-    required: Sequence[tuple[str, str]],
-    read: Callable[[], Reach],
-) -> str | None:
-    """Why nothing may be sent, None if it may: the first guard that objects."""
-    if reason := guards.refuse_weeks(shop, weeks, run_tags, shop_now(shop)):
-        return reason
-    week = weeks[0]
-    with warehouse.transaction() as session:
-        verdicts = stored_verdicts(session, week)
-        stale = week in session.stale_weeks(RECALL_LIST.name)
-    if reason := guards.refuse_verdicts(required, verdicts):
-        return reason
-    if week in ledger.sealed_weeks():
-        # the plan was judged when it was sealed; what is left of it may be finished
-        return None
-    if stale:
-        return f"orders of week {week} changed since the list was made; materialize the week again"
-    if reason := guards.refuse_size(shop, tagging.planned_customers(warehouse, week)):
-        return reason
-    reach = read()
-    if late := tagging.opted_out_since(warehouse, reach, week):
-        return f"{late} listed customers opted out since the list was made; make it again"
-    if differing := tagging.plan_differs(warehouse, reach, week):
-        return f"the plan and the list differ by {differing} customers; make the plan again"
-    return None
+def _outreach(report: OutreachReport) -> dict[str, Any]:
+    """Counts of the log; no value of a row."""
+    return {
+        "dagster/row_count": report.rows,
+        "files": report.files,
+        "rows_read": report.rows_read,
+        "rows_taken": report.rows_taken,
+        "new_refusals": report.new_refusals,
+        **{f"customers_{name}": count for name, count in report.customers.items()},
+        **{f"to_look_at: {name}": count for name, count in report.findings.items()},
+        **({} if report.told is None else {"file_to_look_at": dg.MetadataValue.path(str(report.told))}),
+    }
 
 
 def _reach(warehouse: Warehouse, shop: Shop) -> Reach:
     return read_reach(shop, read_order_contacts(warehouse))
 
 
-def _send(warehouse: Warehouse, ledger: Ledger, shop: Shop, week: date, reach: Reach) -> dict[str, Any]:
-    report = tagging.apply_tags(warehouse, ledger, sink_for(shop), reach, week)
-    return {
-        "sent": report.sent,
-        "done": report.done,
-        "failed": report.failed,
-        "newly_sealed": report.newly_sealed,
-    }
+def _send(
+    warehouse: Warehouse, ledger: Ledger, shop: Shop, week: date, reach: Reach, sink: TagSink
+) -> dict[str, Any]:
+    try:
+        report = tagging.apply_tags(warehouse, ledger, sink, reach, week)
+    except LedgerBusyError:
+        return {"sent": 0, "refused": "another run carries out tags with this ledger"}
+    told = {name: value for name, value in asdict(report).items() if value is not None}
+    problems = write_problems(shop, ledger, week)
+    return told | ({} if problems is None else {"problems": dg.MetadataValue.path(str(problems))})
 
 
 def _arms(warehouse: Warehouse, week: date) -> dict[str, int]:

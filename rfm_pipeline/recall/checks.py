@@ -1,7 +1,16 @@
 """What must hold for the recall stage's tables."""
 
+from collections.abc import Sequence
+
 from rfm_pipeline.ledger import FORGOTTEN
-from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
+from rfm_pipeline.recall.schemas import (
+    CUSTOMER_TAGS,
+    FINDINGS,
+    OUTREACH_FINDINGS,
+    OUTREACH_LOG,
+    RECALL_LIST,
+    TAG_PLAN,
+)
 from rfm_pipeline.warehouse.checks import MINE, TableCheck, unique_key
 from rfm_pipeline.warehouse.sql import read_sql
 
@@ -20,6 +29,37 @@ _RULES = (
     "several_segments",
     "product_unnamed",
 )
+
+OUTREACH_LOG_CHECKS = [
+    unique_key(OUTREACH_LOG),
+    TableCheck(
+        table=OUTREACH_LOG.name,
+        name="holdout_is_left_alone",
+        description="No outcome file tells of a contact with a hold-out customer, but for as many as were "
+        "looked into (recall.holdout_contacts_known). The rows stand in out/outreach/to_look_at.csv.",
+        sql=f"""
+            select
+                greatest(count(distinct (week, customer_id)) - $holdout_contacts_known, 0)
+                    as new_holdout_contacts,
+                count(distinct (week, customer_id)) as holdout_contacts
+            from {OUTREACH_FINDINGS.name} where reason = 'holdout'
+        """,
+    ),
+    TableCheck(
+        table=OUTREACH_LOG.name,
+        name="every_row_is_taken",
+        description="Every filled-in row of every outcome file is in the log. Those that aren't stand in "
+        "out/outreach/to_look_at.csv, with what was expected.",
+        sql=f"""
+            select
+                count(*) as to_look_at,
+                {", ".join(f"count(*) filter (reason = '{name}') as {name}" for name in FINDINGS)}
+            from (select distinct source_file, sheet, row_no, reason from {OUTREACH_FINDINGS.name})
+        """,
+        # a bad row stops nothing; what may be an unread refusal stops the recall where contacts are read
+        blocking=False,
+    ),
+]
 
 RECALL_LIST_CHECKS = [
     unique_key(RECALL_LIST),
@@ -115,13 +155,36 @@ CUSTOMER_TAGS_CHECKS = [
     TableCheck(
         table=CUSTOMER_TAGS.name,
         name="nothing_left_open",
-        description="Every tag change of a sealed week is done.",
+        description="Every tag change of a sealed week is done, or can't be: who is no WeCom contact gets no "
+        "tag. What is open is done by the next run.",
         sql=f"""
             select
-                count(*) filter (status <> 'done') as open_changes,
-                count(*) filter (status = 'done') as done_changes
+                count(*) filter (status in ('pending', 'failed')) as open_changes,
+                count(*) filter (status = 'done') as done_changes,
+                count(*) filter (status = 'unmatched') as without_contact
             from customer_tags where {MINE} and {NOT_FORGOTTEN}
         """,
         blocking=False,
     ),
+    TableCheck(
+        table=CUSTOMER_TAGS.name,
+        name="nothing_refused",
+        description="No tag change was refused for good: those stand in out/tags/<week>_problems.csv for a "
+        "human to see to.",
+        sql=f"""
+            select count(*) as refused_changes
+            from customer_tags where {MINE} and {NOT_FORGOTTEN} and status = 'rejected'
+        """,
+        blocking=False,
+    ),
 ]
+
+
+def required_before_sending(earlier_checks: Sequence[TableCheck]) -> list[tuple[str, str]]:
+    """(table, check) of every check that must have passed before anything is sent.
+
+    Args:
+        earlier_checks: The checks of the earlier stages.
+    """
+    every = (*earlier_checks, *OUTREACH_LOG_CHECKS, *RECALL_LIST_CHECKS, *TAG_PLAN_CHECKS)
+    return [(check.table, check.name) for check in every if check.blocking]

@@ -1,6 +1,8 @@
 """Who may be reached on which channel: ``contacts/`` and ``suppression/`` of the home folder, and the orders.
 
-Fails closed: when it can't be told who opted out, nobody is listed.
+Who refused by what the team wrote down (``outcome_files``) has opted out, too. All of it is read from the
+files themselves: the warehouse may be deleted at any time. Fails closed: when it can't be told who opted out,
+nobody is listed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +13,9 @@ import polars as pl
 
 from rfm_pipeline.errors import SuppressionError
 from rfm_pipeline.phones import SCIENTIFIC, normalised_phones, phone_region
-from rfm_pipeline.recall.sheets import Sheet, known_columns, read_sheets, sheet_files
+from rfm_pipeline.recall.outcome_files import may_be_refused, outcome_files, read_outcomes
+from rfm_pipeline.recall.sheets import Sheet, filled, known_columns, read_sheets, sheet_files
+from rfm_pipeline.recall.vocabulary import CHANNEL_WORDS, CUSTOMER_NAMES
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Session, Warehouse
 
@@ -19,34 +23,18 @@ CHANNEL_COLUMNS = {"sms": "phone", "email": "email", "wecom": "wecom_external_us
 ORDER_CONTACTS = "order_contacts"
 _CONSENT_COLUMNS = {channel: f"consent_{channel}" for channel in CHANNEL_COLUMNS}
 _YES = ("true", "1", "1.0", "yes", "y", "是", "同意", "有")
-_CHANNEL_WORDS = {
-    "sms": "sms",
-    "短信": "sms",
-    "email": "email",
-    "e-mail": "email",
-    "邮件": "email",
-    "邮箱": "email",
-    "电子邮件": "email",
-    "wecom": "wecom",
-    "微信": "wecom",
-    "企业微信": "wecom",
-}
-_KEY_NAMES: dict[str, Sequence[str]] = {
-    "customer_id": ("客户编号", "客户号", "客户id", "会员名", "会员编号", "会员id", "买家会员名"),
-    "phone": ("mobile", "telephone", "手机", "手机号", "手机号码", "电话", "电话号码", "联系电话"),
-    "email": ("e_mail", "mail", "邮箱", "电子邮箱", "邮件", "电子邮件"),
-}
 CONTACT_NAMES: dict[str, Sequence[str]] = {
-    **_KEY_NAMES,
+    **CUSTOMER_NAMES,
     "name": ("姓名", "客户姓名", "收货人", "收货人姓名", "联系人"),
     "wecom_external_userid": ("external_userid", "外部联系人id"),
     "wecom_userid": ("userid", "企业微信账号"),
+    "unionid": ("wecom_unionid", "微信unionid"),
     "consent_sms": ("短信同意", "同意短信"),
     "consent_email": ("邮件同意", "同意邮件"),
     "consent_wecom": ("微信同意", "企业微信同意", "同意微信", "同意企业微信"),
 }
-_OPTOUT_NAMES: dict[str, Sequence[str]] = {
-    **_KEY_NAMES,
+OPTOUT_NAMES: dict[str, Sequence[str]] = {
+    **CUSTOMER_NAMES,
     "channel": ("渠道",),
     "since": ("时间", "日期", "退订时间"),
     "source": ("来源",),
@@ -142,7 +130,7 @@ def _order_contacts_sql(session: Session) -> str:
 
 
 def read_reach(shop: Shop, order_contacts: pl.DataFrame | None = None) -> Reach:
-    """Reads both folders.
+    """Reads contacts, opt-outs, and refusals in the files of outcomes.
 
     What the orders say adds addresses: it fills the gaps of customers whom ``contacts/`` knows and adds
     those whom it doesn't, without any consent. Where the shop gave no contacts it only serves to find the
@@ -157,18 +145,15 @@ def read_reach(shop: Shop, order_contacts: pl.DataFrame | None = None) -> Reach:
             say whose it is.
     """
     region = phone_region(shop.shop.timezone)
-    given = _read_folder(shop.contacts_dir, CONTACT_NAMES, ["customer_id"], _contacts)
+    known, bought = _known_and_bought(shop, order_contacts, region)
     optouts = _read_folder(
-        shop.suppression_dir, _OPTOUT_NAMES, [*_KEY_NAMES], lambda sheet: _optouts(sheet, region)
+        shop.suppression_dir, OPTOUT_NAMES, [*CUSTOMER_NAMES], lambda sheet: _optouts(sheet, region)
     )
-    known = None if given is None else _readable(given, region)
-    bought = _from_orders(order_contacts, region)
     people = bought if known is None else _with_orders(known, bought)
     opted_out, unmatched = pl.DataFrame(schema=_PAIR), 0
-    if optouts is not None:
-        # by every address, also by those that contacts/ has newer ones of
-        everybody = bought if known is None else pl.concat([known, bought])
-        opted_out, unmatched = _name_optouts(optouts, everybody, region)
+    if said_no := [frame for frame in (optouts, _refusals(shop, optouts, region)) if frame is not None]:
+        everybody = _everybody(known, bought)
+        opted_out, unmatched = _name_optouts(pl.concat(said_no), everybody, region)
     opted_out = pl.concat([opted_out, _declined(order_contacts, known)]).unique()
     suppressed = opted_out["customer_id"].n_unique()
     closed, reachable = opted_out, None
@@ -181,6 +166,28 @@ def read_reach(shop: Shop, order_contacts: pl.DataFrame | None = None) -> Reach:
             usable.join(closed, on=["customer_id", "channel"], how="anti").select("customer_id").unique()
         )
     return Reach(closed, opted_out, reachable, suppressed, unmatched, people)
+
+
+def read_people(shop: Shop, order_contacts: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Every known address of every customer, in the columns of ``contacts/``, in one spelling.
+
+    Raises:
+        SuppressionError: If a file of ``contacts/`` can't be read.
+    """
+    return _everybody(*_known_and_bought(shop, order_contacts, phone_region(shop.shop.timezone)))
+
+
+def _known_and_bought(
+    shop: Shop, order_contacts: pl.DataFrame | None, region: str
+) -> tuple[pl.DataFrame | None, pl.DataFrame]:
+    """Who stands in ``contacts/``, None if the shop gave none, and who stands in the orders."""
+    given = _read_folder(shop.contacts_dir, CONTACT_NAMES, ["customer_id"], _contacts)
+    return None if given is None else readable(given, region), _from_orders(order_contacts, region)
+
+
+def _everybody(known: pl.DataFrame | None, bought: pl.DataFrame) -> pl.DataFrame:
+    # by every address, also by those that contacts/ has newer ones of
+    return bought if known is None else pl.concat([known, bought])
 
 
 # --- files ------------------------------------------------------------------------------------------
@@ -213,14 +220,13 @@ def _ours(sheet: Sheet, names: Mapping[str, Sequence[str]], needed: Sequence[str
         )
     others = [column for column in sheet.frame.columns if column not in found.values()]
     columns = [
-        *(_filled(pl.col(found[name]) if name in found else pl.lit(None, pl.String), name) for name in names),
-        *(_filled(pl.col(column), f"other_{number}") for number, column in enumerate(others)),
+        *(
+            filled(pl.col(found[name]) if name in found else pl.lit(None, pl.String)).alias(name)
+            for name in names
+        ),
+        *(filled(pl.col(column)).alias(f"other_{number}") for number, column in enumerate(others)),
     ]
     return replace(sheet, frame=sheet.frame.select(columns))
-
-
-def _filled(text: pl.Expr, name: str) -> pl.Expr:
-    return text.str.strip_chars().replace("", None).alias(name)
 
 
 def _contacts(sheet: Sheet) -> pl.DataFrame:
@@ -236,14 +242,46 @@ def _optouts(sheet: Sheet, region: str) -> pl.DataFrame:
     numbered = sheet.frame.with_row_index("row", offset=1).filter(
         pl.any_horizontal(pl.col(sheet.frame.columns).is_not_null())
     )
-    rows = _readable(numbered, region).with_columns(
-        damaged=pl.col("customer_id").str.contains(_DAMAGED_ID).fill_null(False)
-    )
-    nobody = rows.filter(
-        (pl.col("customer_id").is_null() | pl.col("damaged"))
-        & pl.col("phone").is_null()
-        & pl.col("email").is_null()
-    )
+    return told_of(sheet, numbered, region).select(*OPTOUT_NAMES)
+
+
+def _refusals(shop: Shop, optouts: pl.DataFrame | None, region: str) -> pl.DataFrame | None:
+    """The refusals in the files of outcomes that aren't among the opt-outs yet; None if there is no file.
+
+    An outcome in words that aren't known may be one: until it is mended the customer is left alone.
+    """
+    frames = [
+        told_of(sheet, sheet.frame.filter(may_be_refused()), region).select(
+            *CUSTOMER_NAMES,
+            pl.lit(None, pl.String).alias("channel"),
+            pl.col("reached_at").alias("since"),
+            pl.lit(path.name).alias("source"),
+        )
+        for path in outcome_files(shop)
+        for sheet in read_outcomes(path)
+    ]
+    if not frames:
+        return None
+    refusals = pl.concat(frames)
+    if optouts is None:
+        return refusals
+    everywhere = optouts.filter(pl.col("channel").is_null())
+    return refusals.join(everywhere, on=[*CUSTOMER_NAMES], how="anti", nulls_equal=True)
+
+
+def told_of(sheet: Sheet, numbered: pl.DataFrame, region: str) -> pl.DataFrame:
+    """Rows by which somebody said no, with phone and e-mail in one spelling.
+
+    Args:
+        sheet: The table they are of, for the message.
+        numbered: The rows, with ``row`` and the columns of ``CUSTOMER_NAMES``.
+        region: Whose phone numbers lack a country code.
+
+    Raises:
+        SuppressionError: If it can't be told of one whose it is.
+    """
+    rows = readable(numbered, region)
+    nobody = rows.filter(~says_whose())
     if nobody.height:
         more = f" and {nobody.height - 1} more" if nobody.height > 1 else ""
         raise SuppressionError(
@@ -251,13 +289,19 @@ def _optouts(sheet: Sheet, region: str) -> pl.DataFrame:
             "needs a customer_id, a whole phone number (neither masked nor in a form such as 1.38E+10) or an "
             "e-mail address; nobody is recalled until it is mended or removed."
         )
-    return rows.select(*_OPTOUT_NAMES)
+    return rows
+
+
+def says_whose() -> pl.Expr:
+    """Whether a row, phone and e-mail in one spelling, names a customer by something that can be told."""
+    whole_id = ~pl.col("customer_id").str.contains(_DAMAGED_ID)
+    return whole_id.fill_null(False) | pl.col("phone").is_not_null() | pl.col("email").is_not_null()
 
 
 # --- addresses --------------------------------------------------------------------------------------
 
 
-def _readable(frame: pl.DataFrame, region: str) -> pl.DataFrame:
+def readable(frame: pl.DataFrame, region: str) -> pl.DataFrame:
     """The rows with phone and e-mail in one spelling, null where nobody could be reached by them."""
     return frame.with_columns(
         normalised_phones(frame["phone"], region).alias("phone"),
@@ -274,9 +318,9 @@ def _from_orders(order_contacts: pl.DataFrame | None, region: str) -> pl.DataFra
     """The contacts in the orders as rows of ``contacts/``: addresses without any consent."""
     if order_contacts is None:
         return pl.DataFrame(schema=_PEOPLE)
-    rows = order_contacts.select(pl.col(*_KEY_NAMES).cast(pl.String)).drop_nulls("customer_id")
-    nothing = [pl.lit(None, pl.String).alias(name) for name in CONTACT_NAMES if name not in _KEY_NAMES]
-    return _readable(rows, region).select(*_KEY_NAMES, *nothing)
+    rows = order_contacts.select(pl.col(*CUSTOMER_NAMES).cast(pl.String)).drop_nulls("customer_id")
+    nothing = [pl.lit(None, pl.String).alias(name) for name in CONTACT_NAMES if name not in CUSTOMER_NAMES]
+    return readable(rows, region).select(*CUSTOMER_NAMES, *nothing)
 
 
 def _declined(order_contacts: pl.DataFrame | None, known: pl.DataFrame | None) -> pl.DataFrame:
@@ -350,18 +394,10 @@ def _name_optouts(optouts: pl.DataFrame, people: pl.DataFrame, region: str) -> t
     in doubt the customer is left alone.
     """
     numbered = optouts.with_row_index("row")
-    as_number = pl.col("customer_id").str.contains(_PHONE_AS_ID)
-    asked = _spellings(numbered, "row", as_number, region)
-    # of many numeric ids only those are spelled that may be asked for: they end alike
-    ends = asked["address"].str.tail(_TAIL).unique().implode()
-    digits = pl.col("customer_id").str.replace_all(r"\D", "")
-    may_be_asked = (digits.str.len_chars() >= _TAIL) & digits.str.tail(_TAIL).is_in(ends)
-    known = _spellings(people, "customer_id", may_be_asked, region)
-    by_address = asked.unique().join(known, on="address", how="inner").select("row", "customer_id")
     by_name = numbered.select("row", "customer_id").drop_nulls()
-    named = pl.concat([by_name, by_address]).unique()
+    named = pl.concat([by_name, customers_by_address(numbered, people, region)]).unique()
     unmatched = numbered.height - named["row"].n_unique()
-    words = pl.col("channel").str.to_lowercase().replace_strict(_CHANNEL_WORDS, default=None)
+    words = pl.col("channel").str.to_lowercase().replace_strict(CHANNEL_WORDS, default=None)
     channels = numbered.select("row", words.alias("word"))
     pairs = (
         named.join(channels, on="row")
@@ -371,6 +407,24 @@ def _name_optouts(optouts: pl.DataFrame, people: pl.DataFrame, region: str) -> t
         .unique()
     )
     return pairs, unmatched
+
+
+def customers_by_address(numbered: pl.DataFrame, people: pl.DataFrame, region: str) -> pl.DataFrame:
+    """(row, customer_id) of everybody with an address of a row; an id that is an address counts as one.
+
+    Args:
+        numbered: ``row`` and the columns of ``CUSTOMER_NAMES``, phone and e-mail in one spelling.
+        people: Rows of :func:`read_people`.
+        region: Whose phone numbers lack a country code.
+    """
+    as_number = pl.col("customer_id").str.contains(_PHONE_AS_ID)
+    asked = _spellings(numbered, "row", as_number, region)
+    # of many numeric ids only those are spelled that may be asked for: they end alike
+    ends = asked["address"].str.tail(_TAIL).unique().implode()
+    digits = pl.col("customer_id").str.replace_all(r"\D", "")
+    may_be_asked = (digits.str.len_chars() >= _TAIL) & digits.str.tail(_TAIL).is_in(ends)
+    known = _spellings(people, "customer_id", may_be_asked, region)
+    return asked.unique().join(known, on="address", how="inner").select("row", "customer_id")
 
 
 def _spellings(frame: pl.DataFrame, key: str, is_number: pl.Expr, region: str) -> pl.DataFrame:

@@ -6,12 +6,13 @@ A sealed week is read back from the ledger and never computed again.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import polars as pl
 
 from rfm_pipeline.ledger import ASSIGNMENT_SCHEMA, Ledger
 from rfm_pipeline.recall.contacts import Reach
-from rfm_pipeline.recall.schemas import RECALL_LIST
+from rfm_pipeline.recall.schemas import OUTREACH_LOG, RECALL_LIST
 from rfm_pipeline.recall.words import write_words
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.columns import MONEY
@@ -66,30 +67,60 @@ def ledger_rows(listed: pl.DataFrame) -> pl.DataFrame:
     return listed.with_columns(pl.col("monetary").cast(pl.String)).select(*ASSIGNMENT_SCHEMA)
 
 
+def queue_length(warehouse: Warehouse, ledger: Ledger, shop: Shop, reach: Reach, week: date) -> int:
+    """How many customers could be on a sealed week's list, as things are now, and are not."""
+    listed = ledger.assignments(columns=("week", "customer_id", "silent_since", "arm"))
+    with warehouse.transaction() as session:
+        session.target([week])
+        session.create(OUTREACH_LOG)
+        return _count_all(session, shop, reach, listed, without_listed=True).get(week, 0)
+
+
 def _draw(
     session: Session, shop: Shop, reach: Reach, listed: pl.DataFrame, weeks: Sequence[date]
 ) -> tuple[pl.DataFrame, dict[date, int]]:
     """The rows of ``recall_list.sql`` for the weeks, and how many stay queued."""
-    params = {
+    session.target(weeks)
+    # where no contact was ever logged there is no such table
+    session.create(OUTREACH_LOG)
+    with session.frames(**_people(reach, listed)):
+        drawn = session.read(
+            f"{read_sql('rfm_pipeline.recall', 'recall_list')} order by week, priority",
+            _params(shop, reach) | {"weekly_capacity": shop.recall.weekly_capacity},
+        )
+    everyone = _count_all(session, shop, reach, listed)
+    on_list = dict(drawn.group_by("week").len().iter_rows())
+    return drawn, {week: n - on_list.get(week, 0) for week, n in everyone.items()}
+
+
+def _count_all(
+    session: Session, shop: Shop, reach: Reach, listed: pl.DataFrame, *, without_listed: bool = False
+) -> dict[date, int]:
+    """How many the lists of the session's target weeks would hold without the capacity."""
+    sql = read_sql("rfm_pipeline.recall", "recall_list")
+    mine = "(select 1 from listed l where l.week = q.week and l.customer_id = q.customer_id)"
+    condition = f"where not exists {mine}" if without_listed else ""
+    with session.frames(**_people(reach, listed)):
+        counted = session.read(
+            f"select week, count(*) as customers from ({sql}) q {condition} group by week",
+            _params(shop, reach) | {"weekly_capacity": 2**62},
+        )
+    return dict(counted.iter_rows())
+
+
+def _params(shop: Shop, reach: Reach) -> dict[str, Any]:
+    return {
         "shop": shop.shop.name,
         "cooldown_days": shop.recall.cooldown_days,
         "holdout_share": shop.recall.holdout_share,
         "contacts_known": reach.reachable is not None,
     }
+
+
+def _people(reach: Reach, listed: pl.DataFrame) -> dict[str, pl.DataFrame]:
     nobody = pl.DataFrame(schema={"customer_id": pl.String})
-    frames = {
+    return {
         "listed": listed,
         "unreachable": reach.unreachable,
         "reachable": nobody if reach.reachable is None else reach.reachable,
     }
-    sql = read_sql("rfm_pipeline.recall", "recall_list")
-    session.target(weeks)
-    with session.frames(**frames):
-        capacity = {"weekly_capacity": shop.recall.weekly_capacity}
-        drawn = session.read(f"{sql} order by week, priority", params | capacity)
-        everyone = session.read(
-            f"select week, count(*) as customers from ({sql}) group by week",
-            params | {"weekly_capacity": 2**62},
-        )
-    on_list = dict(drawn.group_by("week").len().iter_rows())
-    return drawn, {week: n - on_list.get(week, 0) for week, n in everyone.iter_rows()}

@@ -4,6 +4,19 @@
 -- customers in the order of a hash are the hold-out.
 with
 
+contacts as (
+
+    -- a sealed list is a contact; what the team wrote down of it may be a later one
+    select customer_id, week, week + 7 as contacted_on
+    from listed
+    where arm = 'recall'
+    union all
+    select customer_id, week, cast(reached_at as date) as contacted_on
+    from outreach_log
+    where outcome <> 'not_reached' and reached_at is not null
+
+),
+
 queue as (
 
     select s.*
@@ -32,11 +45,10 @@ contactable as (
             or exists (select 1 from reachable r where r.customer_id = q.customer_id)
         )
         and not exists (
-            select 1 from listed l
-            where l.customer_id = q.customer_id
-                and l.arm = 'recall'
-                and l.week <> q.week
-                and l.week + 7 >= t.as_of - cast($cooldown_days as integer)
+            select 1 from contacts c
+            where c.customer_id = q.customer_id
+                and c.week <> q.week
+                and c.contacted_on >= t.as_of - cast($cooldown_days as integer)
         )
 
 ),

@@ -1,11 +1,13 @@
-"""Small tables that people keep: a file of ``contacts/`` or ``suppression/`` as text columns.
+"""Small tables that people keep: a file of ``contacts/``, ``suppression/`` or ``outreach/`` as text columns.
 
 Belongs here: finding out encoding and separator, reading CSV and Excel, telling columns by the names people
-give them, and writing a CSV file back as it was. What the columns mean is ``contacts``'.
+give them, and writing a CSV file back as it was. What the columns mean is ``contacts``' and
+``outcome_files``'.
 """
 
 import csv
 import io
+import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -16,6 +18,7 @@ import fastexcel
 import polars as pl
 
 from rfm_pipeline.errors import SuppressionError
+from rfm_pipeline.staging import staging_folder
 
 SUFFIXES = (".csv", ".xlsx")
 _DELIMITERS = (",", ";", "\t")
@@ -44,7 +47,7 @@ class Sheet:
     Attributes:
         path: The file.
         name: The worksheet's name; empty for a CSV file.
-        frame: Its rows as text, with the column names as they stand in the file.
+        frame: Its rows as text, with the column names as they stand in the file or, once told, with ours.
         dialect: How the CSV file is written; None for a worksheet.
     """
 
@@ -145,13 +148,35 @@ def _read_workbook(path: Path) -> list[Sheet]:
     return sheets
 
 
-def write_csv(sheet: Sheet, target: Path) -> None:
-    """Writes a CSV file's rows with the names, encoding, separator and line ends that it had."""
+def replace_csv(sheet: Sheet, beside: Path) -> None:
+    """Puts a CSV file with these rows in the place of the old one, in one step.
+
+    It keeps the names, encoding, separator, line ends and rights that it had; a new one is its owner's alone.
+
+    Args:
+        sheet: The file with its new rows.
+        beside: A folder on the same disk, for the half-made one.
+    """
     assert sheet.dialect is not None
     buffer = io.BytesIO()
     dialect = sheet.dialect
     sheet.frame.write_csv(buffer, separator=dialect.delimiter, line_terminator=dialect.line_end)
-    target.write_bytes(buffer.getvalue().decode("utf-8").encode(dialect.encoding))
+    path = sheet.path.resolve()
+    with staging_folder(beside) as staging:
+        part = staging / path.name
+        part.touch(mode=0o600)
+        with part.open("wb") as file:
+            file.write(buffer.getvalue().decode("utf-8").encode(dialect.encoding))
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            part.chmod(path.stat().st_mode & 0o777)
+        part.replace(path)
+
+
+def filled(text: pl.Expr) -> pl.Expr:
+    """A text without the spaces around it, null if nothing is left."""
+    return text.str.strip_chars().replace("", None)
 
 
 def header_key(name: str) -> str:

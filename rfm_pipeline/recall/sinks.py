@@ -1,12 +1,13 @@
 """Where tags go. A sink carries out tag changes one way or another and says what came of each.
 
-The seam for other sinks: whatever implements :class:`TagSink` can be returned by :func:`sink_for`. The
-ledger has every change as pending before a sink is called, so a sink that is killed is simply called again
-with what is not done yet; carrying out the same change twice must be harmless.
+The seam for other sinks: whatever implements :class:`TagSink` can be returned by
+:func:`rfm_pipeline.recall.connection.sink_for`. The ledger has every change as pending before a sink is
+called, so a sink that is killed is simply called again with what is not done yet; carrying out the same
+change twice must be harmless.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import date
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +20,11 @@ from rfm_pipeline.staging import replace_files
 
 Outcome = tuple[str, str, str, str | None]
 """(customer_id, tag, status, error) of one tag change."""
+Outcomes = Generator[Outcome, None, None]
+
+
+class SinkPausedError(Exception):
+    """The rest of the changes has to wait for another run; the message says why. No failure of this one."""
 
 
 class TagSink(Protocol):
@@ -26,11 +32,7 @@ class TagSink(Protocol):
 
     name: str
 
-    def written_to(self, week: date) -> Path | None:
-        """The file that holds a week's tags, None if the sink writes none."""
-        ...
-
-    def apply(self, week: date, open_actions: pl.DataFrame, all_actions: pl.DataFrame) -> Iterator[Outcome]:
+    def apply(self, week: date, open_actions: pl.DataFrame, all_actions: pl.DataFrame) -> Outcomes:
         """Carries out a week's open tag changes.
 
         Args:
@@ -40,8 +42,16 @@ class TagSink(Protocol):
 
         Yields:
             The outcome of each open change, as soon as it is known.
+
+        Raises:
+            SinkPausedError: If what was not told of has to wait for another run.
         """
         ...
+
+
+def tags_file(shop: Shop, week: date) -> Path:
+    """Where the local sink writes a week's tags."""
+    return shop.out_dir / "tags" / f"{week}.csv"
 
 
 class LocalSink:
@@ -54,25 +64,16 @@ class LocalSink:
     name = "local"
 
     def __init__(self, shop: Shop) -> None:
-        self._out = shop.out_dir
-        self._folder = shop.out_dir / "tags"
+        self._shop = shop
 
-    def written_to(self, week: date) -> Path:
-        """See :meth:`TagSink.written_to`."""
-        return self._folder / f"{week}.csv"
-
-    def apply(self, week: date, open_actions: pl.DataFrame, all_actions: pl.DataFrame) -> Iterator[Outcome]:
+    def apply(self, week: date, open_actions: pl.DataFrame, all_actions: pl.DataFrame) -> Outcomes:
         """See :meth:`TagSink.apply`."""
         columns = ("customer_id", "action", "tag", "churn_class", "reason")
         # with a BOM, so that Excel reads the Chinese tags as UTF-8
         rows = all_actions.select(columns).sort("action", "tag", "customer_id")
         buffer = io.BytesIO()
         rows.write_csv(buffer, include_bom=True)
-        replace_files(self._out, {self.written_to(week): buffer.getvalue()}, mode=0o600)
+        files = {tags_file(self._shop, week): buffer.getvalue()}
+        replace_files(self._shop.out_dir, files, mode=0o600)
         for customer_id, tag in open_actions.select("customer_id", "tag").iter_rows():
             yield customer_id, tag, DONE, None
-
-
-def sink_for(shop: Shop) -> TagSink:
-    """The sink that the settings name."""
-    return LocalSink(shop)

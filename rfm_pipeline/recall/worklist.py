@@ -6,8 +6,9 @@ who said no or was forgotten since. A workbook that the team has written into is
 Belongs here: what stands in the files. When they may be made is the asset's.
 """
 
-import hashlib
 import io
+import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -20,7 +21,15 @@ import xlsxwriter
 from rfm_pipeline.ledger import FORGOTTEN, Ledger
 from rfm_pipeline.recall.contacts import Reach
 from rfm_pipeline.recall.listing import sealed_rows
+from rfm_pipeline.recall.marks import is_edited, mark_of, marked
 from rfm_pipeline.recall.schemas import RECALL
+from rfm_pipeline.recall.vocabulary import (
+    CHANNEL_CHOICES,
+    CHANNEL_TITLE,
+    OUTCOME_CHOICES,
+    OUTCOME_TITLE,
+    TIME_TITLE,
+)
 from rfm_pipeline.recall.words import CHANNELS, valid_until
 from rfm_pipeline.shop import CHURN_CLASSES, Shop
 from rfm_pipeline.spreadsheets import no_formula
@@ -30,8 +39,6 @@ from rfm_pipeline.weeks import as_of
 CLASS_SHEETS = {"A": "A类 爆款客", "B": "B类 特惠客", "C": "C类 待唤醒"}
 SUMMARY_SHEET = "汇总"
 FONT = "Microsoft YaHei"
-REACHED_BY = ("短信", "邮件", "企业微信", "电话")
-OUTCOMES = ("已触达", "未接通", "拒绝联系")
 
 
 @dataclass(frozen=True)
@@ -72,27 +79,30 @@ COLUMNS = (
     Column("邮件标题", "email_subject", 24, "wrapped"),
     Column("邮件正文", "email_body", 44, "wrapped"),
     Column("企微话术", "wecom_text", 44, "wrapped"),
-    Column("触达渠道（填）", "", 14, "filled", REACHED_BY),
-    Column("触达结果（填）", "", 14, "filled", OUTCOMES),
-    Column("触达时间（填）", "", 14, "filled_day"),
+    Column(CHANNEL_TITLE, "", 14, "filled", CHANNEL_CHOICES),
+    Column(OUTCOME_TITLE, "", 14, "filled", OUTCOME_CHOICES),
+    Column(TIME_TITLE, "", 14, "filled_day"),
     Column("备注（填）", "", 24, "filled"),
 )
+_NUMBERS = ("count", "money")
+_LINE_HEIGHT, _MOST_LINES = 15, 12
+_LINED = {"bottom": 1, "bottom_color": "#D8DEE9"}
+_HEADER = {"bold": True, "bg_color": "#3B4252", "font_color": "#FFFFFF", "text_wrap": True, "border": 1}
+_TO_FILL = {"bg_color": "#FFF8E1", "border": 1, "border_color": "#E0C97A", "text_wrap": True}
 _FORMATS: dict[str, dict[str, Any]] = {
-    "text": {"num_format": "@"},
-    "wrapped": {"num_format": "@", "text_wrap": True},
-    "count": {"num_format": "#,##0"},
-    "money": {"num_format": "#,##0.00"},
-    "day": {"num_format": "yyyy-mm-dd"},
-    "filled": {"num_format": "@", "bg_color": "#FFF8E1", "border": 1, "border_color": "#E0C97A"},
-    "filled_day": {
-        "num_format": "yyyy-mm-dd hh:mm",
-        "bg_color": "#FFF8E1",
-        "border": 1,
-        "border_color": "#E0C97A",
-    },
-    "header": {"bold": True, "bg_color": "#3B4252", "font_color": "#FFFFFF", "text_wrap": True, "border": 1},
+    "text": {"num_format": "@", **_LINED},
+    # room between a number and the text in the next column
+    "wrapped": {"num_format": "@", "text_wrap": True, "align": "left", "indent": 1, **_LINED},
+    "count": {"num_format": "#,##0", "align": "right", "indent": 1, **_LINED},
+    "money": {"num_format": "#,##0.00", "align": "right", "indent": 1, **_LINED},
+    "day": {"num_format": "yyyy-mm-dd", "align": "left", **_LINED},
+    "filled": {"num_format": "@", **_TO_FILL},
+    "filled_day": {"num_format": "yyyy-mm-dd hh:mm", "align": "left", **_TO_FILL},
+    "header": _HEADER,
+    "number_header": _HEADER | {"align": "right", "indent": 1},
     "title": {"bold": True, "font_size": 16},
     "label": {"bold": True},
+    "fact": {"num_format": "@"},
     "note": {"text_wrap": True, "font_color": "#555555"},
 }
 
@@ -120,7 +130,7 @@ class WorkList:
 
 def worklist_path(shop: Shop, week: date) -> Path:
     """Where a week's workbook stands."""
-    return shop.out_dir / "worklists" / f"{week}.xlsx"
+    return shop.worklists_dir / f"{week}.xlsx"
 
 
 def masked_name(name: str) -> str:
@@ -187,7 +197,7 @@ def write_worklist(shop: Shop, ledger: Ledger, reach: Reach, week: date) -> Work
     sealed_at = ledger.sealed_at(week)
     path = worklist_path(shop, week)
     sms, coupons = path.with_name(f"{week}_sms.csv"), path.with_name(f"{week}_coupons.csv")
-    is_kept = _is_edited(path)
+    is_kept = is_edited(path)
     files: dict[Path, bytes] = {
         sms: _sms_upload(rows, send_from(shop, sealed_at)),
         coupons: _coupon_import(shop, rows, week),
@@ -195,7 +205,7 @@ def write_worklist(shop: Shop, ledger: Ledger, reach: Reach, week: date) -> Work
     if not is_kept:
         book = _workbook(shop, rows, sealed.filter(pl.col("arm") != RECALL).height, week, sealed_at)
         # the mark first: a workbook that isn't marked would pass for the team's
-        files = {_mark(path): _marked(path, book), path: book} | files
+        files = {mark_of(path): marked(path, book), path: book} | files
     replace_files(shop.out_dir, files, mode=0o600)
     counts = dict(rows.group_by("churn_class").len().iter_rows())
     return WorkList(
@@ -209,30 +219,6 @@ def write_worklist(shop: Shop, ledger: Ledger, reach: Reach, week: date) -> Work
 
 
 # --- files ------------------------------------------------------------------------------------------
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _mark(path: Path) -> Path:
-    """The file that says what a workbook was whenever it was written: a digest a line."""
-    return path.with_name(f".{path.stem}.sha256")
-
-
-def _digests(path: Path) -> list[str]:
-    mark = _mark(path)
-    return mark.read_text("ascii").split() if mark.exists() else []
-
-
-def _marked(path: Path, book: bytes) -> bytes:
-    """The mark with one more workbook in it; former ones stay, a killed run may have left one of them."""
-    return "\n".join(dict.fromkeys([*_digests(path), _digest(book)])).encode()
-
-
-def _is_edited(path: Path) -> bool:
-    """Whether a workbook is none that was written here."""
-    return path.exists() and _digest(path.read_bytes()) not in _digests(path)
 
 
 def _csv(frame: pl.DataFrame) -> bytes:
@@ -312,11 +298,12 @@ def _summary(
     }
     for number, (label, text) in enumerate(facts.items(), 2):
         sheet.write_string(number, 0, label, formats["label"])
-        sheet.write_string(number, 1, text, formats["text"])
+        sheet.write_string(number, 1, text, formats["fact"])
     top = 3 + len(facts)
     header = ("类别", "客户数", "可发短信", "可发邮件", "可发企微", "累计金额", "优惠")
     for column, title in enumerate(header):
-        sheet.write_string(top, column, title, formats["header"])
+        is_number = 0 < column < len(header) - 1
+        sheet.write_string(top, column, title, formats["number_header" if is_number else "header"])
     line = top
     for name, title in CLASS_SHEETS.items():
         line += 1
@@ -335,14 +322,14 @@ def _summary(
     notes = (
         f"另有 {holdout} 位客户留作对照，不在本表，请勿联系：没有他们就说不清召回有没有用。",
         "话术为空的渠道不可使用（无联系方式、未同意或已退订）。",
-        "黄色列由运营填写；填过的文件不会被程序覆盖。",
+        "黄色列由运营填写；填过的文件不会被程序覆盖，程序会从原处或 outreach/ 文件夹读回结果。",
+        "客户拒绝联系时请选“拒绝联系”：此后任何渠道都不再联系该客户。",
         "本文件含个人信息，请勿外传，用完删除。",
     )
     for number, note in enumerate(notes, line + 2):
         sheet.merge_range(number, 0, number, 6, "", formats["note"])
         sheet.write_string(number, 0, note, formats["note"])
-    sheet.set_landscape()
-    sheet.set_paper(9)
+    _print_setup(sheet)
     sheet.fit_to_pages(1, 1)
 
 
@@ -360,7 +347,8 @@ def _class_sheet(sheet: Any, formats: Mapping[str, Any], rows: pl.DataFrame) -> 
     last = max(rows.height, 1)
     for number, column in enumerate(COLUMNS):
         sheet.set_column(number, number, column.width)
-        sheet.write_string(0, number, column.title, formats["header"])
+        is_number = column.form in _NUMBERS
+        sheet.write_string(0, number, column.title, formats["number_header" if is_number else "header"])
         cell = formats[column.form]
         values = rows[column.name].to_list() if column.name else [None] * rows.height
         for line, value in enumerate(values, 1):
@@ -369,14 +357,40 @@ def _class_sheet(sheet: Any, formats: Mapping[str, Any], rows: pl.DataFrame) -> 
             choice = {"validate": "list", "source": list(column.choices), "ignore_blank": True}
             sheet.data_validation(1, number, last, number, choice)
     sheet.set_row(0, 32)
-    for line in range(1, rows.height + 1):
-        sheet.set_row(line, 60)
+    for line, row in enumerate(rows.iter_rows(named=True), 1):
+        sheet.set_row(line, _LINE_HEIGHT * _lines(row))
     sheet.freeze_panes(1, 3)
     sheet.autofilter(0, 0, last, len(COLUMNS) - 1)
-    sheet.set_landscape()
-    sheet.set_paper(8)
-    sheet.fit_to_pages(1, 0)
+    _print_setup(sheet)
+    # side by side on two sheets of A4, each with the customer's name: on one nobody could read it
+    sheet.fit_to_pages(2, 0)
     sheet.repeat_rows(0)
+    sheet.repeat_columns(0, 2)
+
+
+def _print_setup(sheet: Any) -> None:
+    sheet.set_landscape()
+    sheet.set_paper(9)
+    sheet.set_margins(left=0.4, right=0.4, top=0.5, bottom=0.6)
+    sheet.set_footer("&L&A&C第 &P / &N 页&R含个人信息，请勿外传")
+
+
+def _lines(row: Mapping[str, Any]) -> int:
+    """How many lines the longest text of a row takes in its column; a very long one is cut off."""
+    taken = [
+        sum(
+            max(1, math.ceil(_shown_width(part) / (column.width - 2)))
+            for part in row[column.name].split("\n")
+        )
+        for column in COLUMNS
+        if column.form == "wrapped" and row[column.name] is not None
+    ]
+    return min(max([2, *taken]), _MOST_LINES)
+
+
+def _shown_width(text: str) -> int:
+    """In characters of a column's width: a Chinese character is as wide as two."""
+    return sum(2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
 
 
 def _write_cell(sheet: Any, line: int, column: int, value: Any, cell: Any, form: str) -> None:
@@ -384,7 +398,7 @@ def _write_cell(sheet: Any, line: int, column: int, value: Any, cell: Any, form:
         sheet.write_blank(line, column, None, cell)
     elif form == "day":
         sheet.write_datetime(line, column, datetime.combine(value, time.min), cell)
-    elif form in ("count", "money"):
+    elif form in _NUMBERS:
         sheet.write_number(line, column, float(value), cell)
     else:
         sheet.write_string(line, column, value, cell)

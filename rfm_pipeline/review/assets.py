@@ -37,7 +37,7 @@ _STATISTICS_KINDS = frozenset({"duckdb", "sql", "python"})
 _LINES_LATER = [("order_lines", "amount"), ("order_lines", "refunded_amount"), ("order_lines", "order_at")]
 _OUTCOMES_LINEAGE = {
     "assigned": [("recall_list", "arm")],
-    "reached": [("customer_tags", "status")],
+    "reached": [("customer_tags", "status"), ("outreach_log", "outcome"), ("outreach_log", "reached_at")],
     "returned": [("order_lines", "order_at"), ("order_lines", "amount")],
     "orders": [("order_lines", "order_id"), ("order_lines", "amount")],
     "net_sales": _LINES_LATER,
@@ -78,7 +78,7 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
     """The assets of the stage for one shop."""
 
     @dg.asset(
-        deps=["customer_tags", "order_lines"],
+        deps=["customer_tags", "outreach_log", "order_lines"],
         **asset_arguments(
             shop,
             RECALL_OUTCOMES,

@@ -11,6 +11,7 @@ import polars as pl
 
 from rfm_pipeline.errors import MissingWeekError
 from rfm_pipeline.ledger import DONE, Ledger
+from rfm_pipeline.recall.schemas import OUTREACH_LOG
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Session
 from rfm_pipeline.warehouse.schema import Table
@@ -34,24 +35,34 @@ def require_snapshots(session: Session, shop: Shop, table: Table, weeks: Sequenc
         )
 
 
-def reached_customers(ledger: Ledger) -> pl.DataFrame:
-    """Who of each campaign was reached: tagged, or logged as contacted.
+def tagged_customers(ledger: Ledger) -> pl.DataFrame:
+    """Who of each campaign was tagged.
 
     Returns:
-        week (of the campaign) and customer_id, each pair once. A further log of contacts is added here, as
-        one more frame with these two columns.
+        week (of the campaign) and customer_id, each pair once.
     """
     actions = ledger.tag_actions()
-    tagged = actions.filter(pl.col("action") == "add", pl.col("status") == DONE)
-    logs = [tagged.select("week", "customer_id")]
-    return pl.concat(logs).unique()
+    tagged = actions.filter(pl.col("action") == "add", pl.col("status") == DONE).sort("week")
+    lists = ledger.assignments(columns=("week", "customer_id")).sort("week")
+    # a tag that a later week's run put on is still that of the list before
+    found = tagged.select("customer_id", tagged_in="week").join_asof(
+        lists,
+        left_on="tagged_in",
+        right_on="week",
+        by="customer_id",
+        coalesce=False,
+        check_sortedness=False,
+    )
+    return found.select("week", "customer_id").drop_nulls().unique()
 
 
 @contextmanager
 def campaigns(session: Session, ledger: Ledger, shop: Shop, weeks: Sequence[date]) -> Iterator[None]:
-    """Lets SQL read ``assignments``, ``reached`` and ``recall_answers`` as told at the weeks."""
+    """Lets SQL read ``assignments``, ``tagged``, ``outreach_log``, and ``recall_answers`` as told by week."""
     assignments = ledger.assignments(columns=("week", "customer_id", "churn_class", "arm"))
-    with session.frames(assignments=assignments, reached=reached_customers(ledger)):
+    # where no contact was ever logged there is no such table
+    session.create(OUTREACH_LOG)
+    with session.frames(assignments=assignments, tagged=tagged_customers(ledger)):
         session.target(weeks)
         session.execute(
             f"create or replace temp table recall_answers as {read_sql(PACKAGE, 'recall_answers')}",

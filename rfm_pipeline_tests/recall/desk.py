@@ -5,7 +5,7 @@ which week, what the RFM table says of them, and one call a step for list, plan 
 """
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -18,7 +18,7 @@ from rfm_pipeline.diagnose.schemas import CUSTOMER_RFM, NEW_SILENT_CHURNERS, SIL
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.recall.contacts import CHANNEL_COLUMNS, Reach
 from rfm_pipeline.recall.listing import ListReport, ledger_rows, write_recall_list
-from rfm_pipeline.recall.sinks import Outcome, TagSink, sink_for
+from rfm_pipeline.recall.sinks import LocalSink, Outcomes, TagSink
 from rfm_pipeline.recall.tagging import TagReport, apply_tags, write_tag_plan
 from rfm_pipeline.shop import Shop, load_shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
@@ -191,7 +191,7 @@ class Desk:
         return self.names(day)
 
     def send(self, day: date, sink: TagSink | None = None) -> TagReport:
-        return apply_tags(self.warehouse, self.ledger, sink or sink_for(self.shop), self.reach, day)
+        return apply_tags(self.warehouse, self.ledger, sink or LocalSink(self.shop), self.reach, day)
 
     def campaign(self, day: date, sink: TagSink | None = None) -> TagReport:
         """List, plan and tags of a week."""
@@ -222,10 +222,7 @@ class NotingSink:
         self.breaks_after = breaks_after
         self.carried_out: list[tuple[str, str]] = []
 
-    def written_to(self, week: date) -> Path | None:
-        return None
-
-    def apply(self, week: date, open_actions: pl.DataFrame, all_actions: pl.DataFrame) -> Iterator[Outcome]:
+    def apply(self, week: date, open_actions: pl.DataFrame, all_actions: pl.DataFrame) -> Outcomes:
         for number, (customer_id, tag) in enumerate(open_actions.select("customer_id", "tag").iter_rows()):
             if number == self.breaks_after:
                 raise ConnectionError("the line is dead")

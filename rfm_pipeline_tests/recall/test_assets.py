@@ -198,6 +198,86 @@ def test_nobody_is_tagged_twice_when_the_ledger_is_all_that_is_left(home: Home) 
         assert after[name] == before[name]
 
 
+# --- what the team wrote down ---------------------------------------------------------------------
+
+
+def outcomes(home: Home, *rows: str) -> None:
+    home.shop.outreach_dir.mkdir(exist_ok=True)
+    text = "".join(f"{row}\n" for row in ("week,customer_id,channel,outcome", *rows))
+    (home.shop.outreach_dir / "calls.csv").write_text(text, "utf-8")
+
+
+def test_what_the_team_wrote_down_reaches_log_plan_and_review_as_counts(home: Home) -> None:
+    sent = send(home)["sent"]
+    sealed = home.ledger.assignments([home.newest])
+    reached, in_vain, refused = sealed.filter(arm="recall")["customer_id"].head(3).to_list()
+    outcomes(
+        home,
+        f"{home.newest},{reached},电话,已触达",
+        f"{home.newest},{in_vain},电话,未接通",
+        f"{home.newest},{refused},电话,拒绝联系",
+        f"{home.newest},nobody,电话,已触达",
+    )
+    result = home.run(home.newest)
+    assert result.success
+    [event] = result.asset_materializations_for_node("outreach_log")
+    counts = {name: entry.value for name, entry in event.metadata.items()}
+    path = home.shop.out_dir / "outreach" / "to_look_at.csv"
+    assert counts == {
+        "dagster/row_count": 3,
+        "files": 1,
+        "rows_read": 4,
+        "rows_taken": 3,
+        "new_refusals": 1,
+        "customers_reached_phone": 1,
+        "customers_not_reached": 1,
+        "customers_refused": 1,
+        "to_look_at: not_on_the_list": 1,
+        "file_to_look_at": str(path),
+    }
+    told_of = " ".join(str(event.event_specific_data) for event in result.all_events)
+    assert not [name for name in (reached, in_vain, refused) if name in told_of]
+    arms = home.warehouse.read(
+        "select sum(reached)::bigint as n from recall_outcomes where week = $week and arm = 'recall'",
+        {"week": home.newest},
+    )
+    # all were tagged, of one the log knows better
+    assert arms["n"][0] == sent - 1
+    no = read_reach(home.shop).unreachable["customer_id"].to_list()
+    assert refused in no
+
+
+def test_a_contact_with_the_holdout_stops_the_sending(home: Home) -> None:
+    send(home)
+    held_out = home.ledger.assignments([home.newest]).filter(arm="holdout")["customer_id"][0]
+    outcomes(home, f"{home.newest},{held_out},电话,已触达")
+    result = home.run(home.newest)
+    [failed] = [event for event in result.all_events if event.is_step_failure]
+    assert failed.step_key == "outreach_log"
+    home.set("holdout_contacts_known", "1")
+    assert home.run(home.newest).success
+
+
+def test_a_contact_with_the_holdout_is_read_from_its_stored_verdict(home: Home) -> None:
+    with home.warehouse.transaction() as session:
+        session.execute(
+            "update data_checks set passed = false "
+            "where table_name = 'outreach_log' and check_name = 'holdout_is_left_alone'"
+        )
+    assert send(home)["refused"] == "data checks failed: outreach_log.holdout_is_left_alone"
+    assert home.nothing_was_sent()
+
+
+def test_an_unreadable_file_of_outcomes_stops_the_recall_and_not_the_diagnosis(home: Home) -> None:
+    home.shop.outreach_dir.mkdir()
+    (home.shop.outreach_dir / "calls.xlsx").write_bytes(b"PK")
+    result = home.run(home.newest)
+    assert "calls.xlsx can't be read" in failure(result, "recall_list")
+    assert result.asset_materializations_for_node("outreach_log")
+    assert result.asset_materializations_for_node("new_silent_churners")
+    assert home.nothing_was_sent()
+
+
 # --- what refuses ---------------------------------------------------------------------------------
 
 

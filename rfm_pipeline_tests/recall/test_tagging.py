@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 from rfm_pipeline.errors import RfmError
 from rfm_pipeline.recall.listing import ledger_rows
-from rfm_pipeline.recall.sinks import sink_for
+from rfm_pipeline.recall.sinks import LocalSink, tags_file
 from rfm_pipeline.recall.tagging import tags_on, write_customer_tags
 from rfm_pipeline_tests.helpers import make_shop
 from rfm_pipeline_tests.recall.desk import (
@@ -329,7 +329,7 @@ def test_a_silence_that_another_week_has_listed_is_refused_and_nothing_is_sent(d
 def test_the_file_holds_the_whole_week_and_opens_in_excel(desk: Desk) -> None:
     desk.campaign(week(0))
     path = desk.shop.out_dir / "tags" / f"{week(0)}.csv"
-    assert path == sink_for(desk.shop).written_to(week(0))
+    assert path == tags_file(desk.shop, week(0))
     assert path.read_bytes().startswith(b"\xef\xbb\xbf")
     assert csv_lines(desk, week(0)) == [
         "customer_id,action,tag,churn_class,reason",
@@ -450,12 +450,13 @@ def test_nobody_of_the_hold_out_is_ever_tagged_in_their_campaign(
 
 
 def test_the_local_sink_never_forgets_what_is_done_already(tmp_path: Path) -> None:
-    sink = sink_for(make_shop(tmp_path))
+    shop = make_shop(tmp_path)
+    sink = LocalSink(shop)
     columns = ("customer_id", "action", "tag", "churn_class", "reason")
     rows = [("a", "add", "T", "A", "listed"), ("b", "remove", "T", "A", "returned")]
     everything = pl.DataFrame(rows, schema=columns, orient="row")
     outcomes = list(sink.apply(week(0), everything.filter(pl.col("customer_id") == "b"), everything))
     assert outcomes == [("b", "T", "done", None)]
-    path = sink.written_to(week(0))
+    path = tags_file(shop, week(0))
     assert path is not None
     assert len(path.read_text("utf-8").splitlines()) == 3

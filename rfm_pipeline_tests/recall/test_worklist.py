@@ -1,6 +1,9 @@
 """The work list: who stands on it with what, that it is safe to open, that what the team wrote stays."""
 
+import re
 import stat
+import struct
+import subprocess
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -24,6 +27,7 @@ from rfm_pipeline.recall.worklist import (
 )
 from rfm_pipeline.shop import Shop
 from rfm_pipeline_tests.helpers import make_shop
+from rfm_pipeline_tests.recall.office import saved_by_libreoffice
 
 WEEK = date(2026, 3, 2)
 FORMULA = '=HYPERLINK("http://x.example","y")'
@@ -170,6 +174,44 @@ def test_sheets_are_ready_to_work_with(tmp_path: Path) -> None:
     choices = {str(rule.sqref): rule.formula1 for rule in sheet.data_validations.dataValidation}
     assert choices == {"S2:S3": '"短信,邮件,企业微信,电话"', "T2:T3": '"已触达,未接通,拒绝联系"'}
     assert sheet["B2"].font.name == "Microsoft YaHei"
+
+
+def test_libreoffice_shows_and_prints_it_whole(tmp_path: Path) -> None:
+    """The words are legible on paper: two sheets of A4 side by side, each with the customer's name."""
+    listed = [
+        assignment(f"c{n}", "ABC"[n % 3], n, sms="【小店】" + "好" * 120 + "。拒收请回复R")
+        for n in range(1, 61)
+    ]
+    shop = make_shop(tmp_path / "home")
+    shop.contacts_dir.mkdir()
+    contacts = [f"c{n},客户{n},138{n:08d},c{n}@example.com,wm{n},suyan" for n in range(1, 61)]
+    (shop.contacts_dir / "contacts.csv").write_text("\n".join([CONTACTS.split()[0], *contacts]), "utf-8")
+    ledger = Ledger(shop.ledger_url)
+    seal(ledger, listed)
+    path = write_worklist(shop, ledger, reach(shop), WEEK).workbook
+
+    [pdf] = saved_by_libreoffice(path, "pdf", tmp_path / "office")
+    subprocess.run(["pdftoppm", "-r", "60", "-png", pdf, tmp_path / "page"], check=True)
+    pages = sorted(tmp_path.glob("page-*.png"))
+    texts = subprocess.run(["pdftotext", "-layout", pdf, "-"], check=True, capture_output=True).stdout
+    summary, *sheets = texts.decode().removesuffix("\f").split("\f")
+    assert len(pages) == 1 + len(sheets)
+    assert all(struct.unpack(">II", page.read_bytes()[16:24]) == (702, 497) for page in pages), (
+        "A4, landscape"
+    )
+    assert "静默客户召回名单" in summary
+    assert "合计" in summary
+    left = [sheet for sheet in sheets if "手机" in sheet]
+    right = [sheet for sheet in sheets if "触达结果（填）" in sheet]
+    # no page has both, every page has the header row and the name, every customer is on one of either
+    assert len(left) + len(right) == len(sheets)
+    assert all("客户号" in sheet and "姓名" in sheet for sheet in sheets)
+    for half in (left, right):
+        assert {word for sheet in half for word in re.findall(r"\bc\d+\b", sheet)} == {
+            f"c{n}" for n in range(1, 61)
+        }
+    assert "+8613800000001" in "".join(left)
+    assert all(sum(sheet.count("拒收请回复R") for sheet in half) == n for half, n in ((left, 0), (right, 60)))
 
 
 def test_files_are_for_their_owner_alone_and_the_same_list_gives_the_same_bytes(tmp_path: Path) -> None:

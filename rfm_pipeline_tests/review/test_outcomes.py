@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 
 from rfm_pipeline.ingest.schemas import ORDER_LINES
 from rfm_pipeline.ledger import ASSIGNMENT_SCHEMA
+from rfm_pipeline.recall.schemas import OUTREACH_LOG
 from rfm_pipeline.review.outcomes import write_recall_outcomes
 from rfm_pipeline.weeks import week_of
 from rfm_pipeline_tests.random_shops import FIRST_WEEK
@@ -395,6 +396,68 @@ def test_reached_is_who_was_tagged_for_this_list_in_either_arm(desk: Desk) -> No
     ]
     desk.ledger.record(FIRST_WEEK, outcome)
     assert {row["arm"]: row["reached"] for row in outcomes(desk, week(0))} == {"recall": 1, "holdout": 1}
+
+
+def log_is(desk: Desk, *rows: tuple[str, str, datetime | None]) -> None:
+    """The team's log of the list of week 0: (customer, outcome, reached_at)."""
+    log = [
+        {
+            "week": FIRST_WEEK,
+            "customer_id": customer,
+            "arm": "recall",
+            "channel": "phone",
+            "outcome": outcome,
+            "reached_at": at,
+            "source_file": "outreach/calls.csv",
+        }
+        for customer, outcome, at in rows
+    ]
+    types = {name: column.dtype.type for name, column in OUTREACH_LOG.schema.columns.items()}
+    frame = pl.DataFrame(log, schema=types, orient="row")
+    with desk.warehouse.transaction() as session, session.frames(literal_rows=frame):
+        session.replace(OUTREACH_LOG, "select * from literal_rows")
+
+
+def test_of_whom_the_log_speaks_it_decides_who_was_reached_and_the_tag_of_the_others(desk: Desk) -> None:
+    orders_are(desk, [])
+    tags = [(name, "T", "add", "A", "listed") for name in ("tagged", "in vain", "called", "held out")]
+    actions = pl.DataFrame(tags, schema=NO_ACTIONS.schema, orient="row")
+    names = ("tagged", "in vain", "called", "refused", "twice", "nobody")
+    held_out = Assigned("held out", arm="holdout")
+    lists_are(desk, *map(Assigned, names), held_out, actions=actions)
+    desk.ledger.record(FIRST_WEEK, [(name, "T", "done", None) for name, *_ in tags])
+    log_is(
+        desk,
+        ("in vain", "not_reached", None),
+        ("held out", "not_reached", None),
+        ("called", "reached", OPENS),
+        ("refused", "refused", None),
+        ("twice", "not_reached", OPENS),
+        ("twice", "reached", OPENS + DAY),
+    )
+    # tagged, called, refused, twice; a hold-out that was tagged is contaminated all the same
+    assert {row["arm"]: row["reached"] for row in outcomes(desk, week(1))} == {"recall": 4, "holdout": 1}
+
+
+@pytest.mark.parametrize(
+    ("at", "reached"),
+    [
+        (OPENS + 7 * DAY - SECOND, [0, 1, 1, 1]),
+        (OPENS + 7 * DAY, [0, 0, 1, 1]),
+        # the window of 30 days is over within the fifth week; the Monday after it fixes what is told
+        (OPENS + 35 * DAY - SECOND, [0, 0, 0, 1]),
+        (OPENS + 35 * DAY, [0, 0, 0, 0]),
+        (None, [1, 1, 1, 1]),
+    ],
+)
+def test_a_week_knows_no_later_contact_and_none_after_the_window_has_closed(
+    desk: Desk, at: datetime | None, reached: list[int]
+) -> None:
+    orders_are(desk, [])
+    lists_are(desk, Assigned("a"))
+    log_is(desk, ("a", "reached", at))
+    rows = outcomes(desk, week(0), week(1), week(4), week(12))
+    assert [row["reached"] for row in rows] == reached
 
 
 def test_every_campaign_is_told_apart(desk: Desk) -> None:

@@ -1,6 +1,5 @@
 """The ledger: facts are only added, double work is impossible, and no error tells a customer's name."""
 
-import multiprocessing
 import traceback
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
@@ -23,58 +22,23 @@ from rfm_pipeline.ledger import (
     Ledger,
     tombstone_digest,
 )
-from rfm_pipeline_tests.ingest.servers import ADMIN, server_or_skip
+from rfm_pipeline_tests.ledger.book import (
+    CUSTOMER,
+    NEXT_WEEK,
+    SILENT_SINCE,
+    TAG,
+    WEEK,
+    actions,
+    assignments,
+    call_statuses,
+    calls,
+    in_step,
+    outcome,
+    seal,
+    statuses,
+)
 
-WEEK = date(2024, 3, 4)
-NEXT_WEEK = WEEK + timedelta(days=7)
-SILENT_SINCE = datetime(2023, 11, 11, 23, 59, 59)
-TAG = "静默召回"
-CUSTOMER = "customer-no-4711"
 ROUNDS = 4
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return ledger_in(tmp_path)
-
-
-def ledger_in(folder: Path) -> Ledger:
-    return Ledger(f"sqlite:///{folder / 'ledger.sqlite'}")
-
-
-def assignments(*customers: str, week: date = WEEK, **other: Any) -> pl.DataFrame:
-    rows = [
-        {
-            "week": week,
-            "customer_id": customer_id,
-            "silent_since": SILENT_SINCE,
-            "churn_class": "A",
-            "arm": "recall",
-            "priority": priority,
-            "recency_days": 120,
-            "frequency": 1,
-            "monetary": "12.3400",
-            "coupon_code": f"{customer_id}@{week}",
-        }
-        | other
-        for priority, customer_id in enumerate(customers, 1)
-    ]
-    return pl.DataFrame(rows, schema=ASSIGNMENT_SCHEMA)
-
-
-def actions(*customers: str) -> pl.DataFrame:
-    columns = ("customer_id", "tag", "action", "churn_class", "reason")
-    rows = [(customer_id, TAG, "add", "A", "listed") for customer_id in customers]
-    return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
-
-
-def seal(ledger: Ledger, *customers: str, week: date = WEEK) -> bool:
-    return ledger.seal(week, assignments(*customers, week=week), actions(*customers), "local")
-
-
-def statuses(ledger: Ledger) -> dict[str, tuple[str, str | None]]:
-    rows = ledger.tag_actions().select("customer_id", "status", "error").iter_rows()
-    return {customer_id: (status, error) for customer_id, status, error in rows}
 
 
 # --- what is written comes back -------------------------------------------------------------------
@@ -136,8 +100,8 @@ def test_another_silence_of_the_same_customer_is_listed_again(ledger: Ledger) ->
     assert ledger.seal(NEXT_WEEK, later, actions("a"), "local")
 
 
-def _seal_in_step(folder: Path, name: str, barrier: Any, answers: Any) -> None:
-    ledger = ledger_in(folder)
+def _seal_in_step(url: str, name: str, barrier: Any, answers: Any) -> None:
+    ledger = Ledger(url)
     for number in range(ROUNDS):
         day = WEEK + timedelta(weeks=number)
         barrier.wait()
@@ -145,20 +109,10 @@ def _seal_in_step(folder: Path, name: str, barrier: Any, answers: Any) -> None:
         answers.put((day, name, sealed))
 
 
-def test_two_processes_that_seal_the_same_week_seal_it_once(tmp_path: Path) -> None:
+def test_two_processes_that_seal_the_same_week_seal_it_once(url: str) -> None:
     """From the very first use on, when neither finds a table."""
-    spawn = multiprocessing.get_context("spawn")
-    barrier, answers = spawn.Barrier(2, timeout=60), spawn.Queue()
-    workers = [
-        spawn.Process(target=_seal_in_step, args=(tmp_path, name, barrier, answers)) for name in ("x", "y")
-    ]
-    for worker in workers:
-        worker.start()
-    told = [answers.get(timeout=60) for _ in range(2 * ROUNDS)]
-    for worker in workers:
-        worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0, 0]
-    listed = ledger_in(tmp_path).assignments()
+    told = in_step(_seal_in_step, url, ("x", "y"), 2 * ROUNDS)
+    listed = Ledger(url).assignments()
     winners = {day: name for day, name, sealed in told if sealed}
     assert len(winners) == ROUNDS == listed.height == sum(sealed for _, _, sealed in told)
     for day, customer_id in listed.select("week", "customer_id").iter_rows():
@@ -262,14 +216,11 @@ def test_a_tombstone_tells_the_same_customer_again_and_nobody_else(ledger: Ledge
     assert told == [(tombstone_digest(salt, "a"),)]
 
 
-def test_two_ledgers_have_different_salts(tmp_path: Path) -> None:
-    digests = set()
-    for name in ("x", "y"):
-        (tmp_path / name).mkdir()
-        ledger = ledger_in(tmp_path / name)
-        ledger.forget("a")
-        digests |= ledger.tombstones()[1]
-    assert len(digests) == 2
+def test_two_ledgers_have_different_salts(ledger: Ledger, tmp_path: Path) -> None:
+    other = Ledger(f"sqlite:///{tmp_path / 'other.sqlite'}")
+    ledger.forget("a")
+    other.forget("a")
+    assert ledger.tombstones()[1].isdisjoint(other.tombstones()[1])
 
 
 def listed_with_words(*customers: str, week: date = WEEK, **other: Any) -> pl.DataFrame:
@@ -306,9 +257,11 @@ def test_a_forgotten_customers_rows_stay_without_the_customer(ledger: Ledger) ->
     assert statuses(ledger)["other"] == (PENDING, None)
 
 
-def test_nothing_of_a_forgotten_customer_stays_in_the_file(ledger: Ledger, tmp_path: Path) -> None:
+def test_nothing_of_a_forgotten_customer_stays_in_the_file(file_ledger: Ledger, tmp_path: Path) -> None:
+    ledger = file_ledger
     others = [f"other{number}" for number in range(300)]
     ledger.seal(WEEK, listed_with_words(CUSTOMER), actions(CUSTOMER, *others), "local")
+    ledger.request_calls(WEEK, calls(CUSTOMER, *others))
     file = tmp_path / "ledger.sqlite"
     assert CUSTOMER.encode() in file.read_bytes()
     ledger.forget(CUSTOMER)
@@ -361,16 +314,37 @@ def test_tags_that_may_still_be_on_are_told_before_and_after(
 
 def test_to_look_into_a_ledger_that_is_not_there_makes_none(ledger: Ledger, tmp_path: Path) -> None:
     assert not ledger.holdings("a").forgotten
+    assert not ledger.is_there
     assert list(tmp_path.iterdir()) == []
+    ledger.sealed_weeks()
+    assert ledger.is_there
 
 
-def test_a_ledger_in_postgresql_forgets_too() -> None:
-    with server_or_skip("postgresql") as server:
-        ledger = Ledger(server.url(user=ADMIN).replace("postgresql:", "postgresql+psycopg:"))
-        seal(ledger, CUSTOMER, "other")
-        ledger.forget(CUSTOMER)
-        ledger.forget(CUSTOMER)
-        held = ledger.holdings(CUSTOMER)
-        assert (held.assignments, held.tag_actions, held.forgotten) == (1, 1, True)
-        assert CUSTOMER not in ledger.assignments()["customer_id"].to_list()
-        assert statuses(ledger)["other"] == (PENDING, None)
+def test_a_forgotten_customers_calls_go_and_the_others_stay(ledger: Ledger) -> None:
+    """They name the person's WeCom contact; what the review counts are the tag changes."""
+    seal(ledger, CUSTOMER, "other")
+    seal(ledger, week=NEXT_WEEK)
+    ledger.request_calls(WEEK, calls(CUSTOMER, "other"))
+    ledger.request_calls(NEXT_WEEK, calls(CUSTOMER))
+    ledger.finish_calls(WEEK, [outcome(CUSTOMER, DONE), outcome("other", FAILED, "40096")])
+    ledger.forget(CUSTOMER)
+    assert call_statuses(ledger) == {"other": (FAILED, 1, "40096")}
+    # an outcome that comes late brings nobody back
+    ledger.finish_calls(NEXT_WEEK, [outcome(CUSTOMER, DONE)])
+    assert call_statuses(ledger) == {"other": (FAILED, 1, "40096")}
+
+
+def _forget_in_step(url: str, name: str, barrier: Any, answers: Any) -> None:
+    ledger = Ledger(url)
+    barrier.wait()
+    ledger.forget(name)
+    ledger.forget("both")
+    answers.put(name)
+
+
+def test_two_processes_that_forget_first_use_one_salt(url: str) -> None:
+    seal(Ledger(url), "x", "y", "both")
+    in_step(_forget_in_step, url, ("x", "y"), 2)
+    salt, digests = Ledger(url).tombstones()
+    assert digests == {tombstone_digest(salt, name) for name in ("x", "y", "both")}
+    assert all(name.startswith("forgotten:") for name in Ledger(url).assignments()["customer_id"])

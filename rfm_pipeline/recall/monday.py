@@ -1,0 +1,267 @@
+"""The Monday message to the team's group: who is to be contacted this week, and the work list as a file.
+
+Counts only, never a customer's data; the file is the work list that stands in ``out/worklists/``. Belongs
+here: what is said, and in which parts. That each part is said once is ``team_chat``'s, when it may be said
+the guards'.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+import polars as pl
+
+from rfm_pipeline.errors import RfmError
+from rfm_pipeline.ledger import DONE, PENDING, REJECTED, UNMATCHED, Ledger
+from rfm_pipeline.recall import guards
+from rfm_pipeline.recall.contacts import Reach
+from rfm_pipeline.recall.listing import queue_length, sealed_rows
+from rfm_pipeline.recall.schemas import ADD, HOLDOUT, REMOVE
+from rfm_pipeline.recall.tagging import SAID_NO
+from rfm_pipeline.recall.words import valid_until
+from rfm_pipeline.recall.worklist import CLASS_SHEETS, send_from, worklist_path, worklist_rows
+from rfm_pipeline.shop import CHURN_CLASSES, Shop
+from rfm_pipeline.team_chat import Message, Told, known, plain, release, robot_settings, tell
+from rfm_pipeline.warehouse.duckdb import Warehouse
+from rfm_pipeline.wecom.robot import shortened
+from rfm_pipeline.weeks import as_of, shop_now
+
+KIND = "weekly"
+WORDS, FILE = "message", "file"
+PARTS = (WORDS, FILE)
+_NAME_LENGTH, _OFFER_LENGTH = 40, 60
+_REASONS = {"returned": "已回购", "suppressed": "已退订", "campaign over": "活动到期"}
+_LOCAL = "local"
+_IN_WECOM = ("企业微信标签", "已打上", "已取下")
+_IN_A_FILE = ("标签（只写在 out/tags/ 的文件里，请手工处理）", "待打上", "待取下")
+
+
+@dataclass(frozen=True)
+class Monday:
+    """What the message says of a week; counts of customers.
+
+    Attributes:
+        week: The week.
+        to_contact: By class, as the work list has them.
+        holdout: Left alone to measure against.
+        queued: Waiting for a later week's capacity.
+        added: Tags that are on.
+        removed: Tags that were taken off, by the plan's reason.
+        said_no: Tags that were not put on, because the customer said no after the list was sealed.
+        unmatched: Customers for whom WeCom has no clear contact.
+        refused: Tag changes that WeCom refused for good.
+        failed: Tag changes that failed and are tried again.
+        left_open: Tag changes that the next run has still to make.
+        is_local: Whether tags went to a file instead of WeCom.
+        send_from: The first moment at which messages may be sent, on the shop's clock.
+        valid_until: The coupons' last day.
+    """
+
+    week: date
+    to_contact: Mapping[str, int]
+    holdout: int
+    queued: int
+    added: int
+    removed: Mapping[str, int]
+    said_no: int
+    unmatched: int
+    refused: int
+    failed: int
+    left_open: int
+    is_local: bool
+    send_from: datetime
+    valid_until: date
+
+
+def read_monday(shop: Shop, warehouse: Warehouse, ledger: Ledger, reach: Reach, week: date) -> Monday:
+    """What is to be said of a sealed week, as it is now.
+
+    Raises:
+        RfmError: If the week isn't sealed.
+    """
+    sealed_at = ledger.sealed_at(week)
+    sealed = sealed_rows(ledger, [week])
+    listed = dict(worklist_rows(shop, sealed, reach).group_by("churn_class").len().iter_rows())
+    actions = ledger.tag_actions([week])
+    done = actions.filter(pl.col("status") == DONE)
+    removed = done.filter(pl.col("action") == REMOVE).group_by("reason").len().iter_rows()
+    is_no = pl.col("error").eq_missing(SAID_NO)
+    not_done = actions.filter((pl.col("status") != DONE) & ~is_no)
+    counts = dict(not_done.group_by("status").len().iter_rows())
+    return Monday(
+        week=week,
+        to_contact={name: listed.get(name, 0) for name in CHURN_CLASSES},
+        holdout=sealed.filter(pl.col("arm") == HOLDOUT).height,
+        queued=queue_length(warehouse, ledger, shop, reach, week),
+        added=done.filter(pl.col("action") == ADD).height,
+        removed=dict(removed),
+        said_no=actions.filter((pl.col("status") != DONE) & is_no).height,
+        unmatched=counts.pop(UNMATCHED, 0),
+        refused=counts.pop(REJECTED, 0),
+        left_open=counts.pop(PENDING, 0),
+        failed=sum(counts.values()),
+        is_local=bool(actions.height) and actions["sink"].unique().to_list() == [_LOCAL],
+        send_from=send_from(shop, sealed_at),
+        valid_until=valid_until(shop, week),
+    )
+
+
+def words(shop: Shop, monday: Monday) -> str:
+    """The message in WeCom's Markdown: at most 4,096 bytes whatever the settings say."""
+    last = as_of(monday.week) - timedelta(days=1)
+    blocks = [
+        [
+            f"## {plain(shop.shop.name, _NAME_LENGTH)} · 静默客户召回",
+            f"名单周 **{monday.week} 至 {last:%m-%d}**",
+        ],
+        _to_contact(shop, monday),
+        _tags(monday),
+        [
+            "**别忘了**",
+            f"> 另有 **{monday.holdout:,}** 位客户留作对照：没有打标签、不在名单里，请勿联系",
+            f"> 还有 {monday.queued:,} 位在排队，轮到时会出现在以后的名单里",
+        ],
+    ]
+    return shortened("\n\n".join("\n".join(block) for block in blocks if block))
+
+
+def _to_contact(shop: Shop, monday: Monday) -> list[str]:
+    total = sum(monday.to_contact.values())
+    if not total:
+        return ["**本周没有需要联系的客户**"]
+    hours = shop.recall.sending_hours
+    lines = [f'**本周请联系 <font color="info">{total:,}</font> 位客户**']
+    for name, title in CLASS_SHEETS.items():
+        offer = plain(shop.recall.offers[name], _OFFER_LENGTH)
+        lines.append(f"> {title}：**{monday.to_contact[name]:,}** 位 · {offer}")
+    return [
+        *lines,
+        f"> 最早 **{monday.send_from:%m-%d %H:%M}** 起发送，每天 {hours.begins:%H:%M}–{hours.ends:%H:%M}",
+        f"> 优惠券有效期至 **{monday.valid_until}**",
+        f"> 联系方式、券码和话术都在 {monday.week}.xlsx 里，填好黄色列；含个人信息，请勿外传",
+    ]
+
+
+def _tags(monday: Monday) -> list[str]:
+    """What became of the tags; lines of which there is nothing to say are left out."""
+    where, put_on, taken_off = _IN_A_FILE if monday.is_local else _IN_WECOM
+    lines = [f"**{where}**", f"> {put_on} **{monday.added:,}** 个"]
+    if removed := sum(monday.removed.values()):
+        why = "，".join(
+            f"{_REASONS.get(reason, reason)} {count:,}" for reason, count in sorted(monday.removed.items())
+        )
+        lines.append(f"> {taken_off} **{removed:,}** 个：{why}")
+    if monday.removed.get("returned"):
+        lines.append("> 已回购的客户请不要再发召回话术")
+    if monday.said_no:
+        lines.append(f"> {monday.said_no:,} 位在名单确定后退订，没有打标签")
+    if monday.unmatched:
+        lines.append(
+            f'> <font color="warning">{monday.unmatched:,}</font> 位在企业微信里找不到，请用其他渠道'
+        )
+    if monday.refused:
+        lines.append(
+            f'> <font color="warning">{monday.refused:,}</font> 个被企业微信拒绝，'
+            f"明细见 out/tags/{monday.week}_problems.csv"
+        )
+    if monday.failed:
+        lines.append(f'> <font color="warning">{monday.failed:,}</font> 个失败，下次运行会再试')
+    if monday.left_open:
+        lines.append(f'> <font color="warning">{monday.left_open:,}</font> 个还没做完，下次运行会接着做')
+    return lines
+
+
+# --- telling the group ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """What came of telling the group of a week.
+
+    Attributes:
+        sent: How many messages this run sent.
+        refused: Why nothing may be sent; None if it may.
+        parts: Whether the group has the message and the file.
+        reasons: Why it doesn't have a part, or why that isn't known.
+        words: The message.
+    """
+
+    sent: int = 0
+    refused: str | None = None
+    parts: Mapping[str, Told] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    words: str = ""
+
+    @property
+    def unknown(self) -> list[str]:
+        """The parts of which nobody knows whether the group has them."""
+        return [part for part, told in self.parts.items() if told is Told.UNKNOWN]
+
+
+def refuse(
+    shop: Shop, ledger: Ledger, robot_key: str | None, weeks: Sequence[date], tags: Mapping[str, str]
+) -> str | None:
+    """Why the group may not be told of these weeks, None if it may: the first guard that objects."""
+    now = shop_now(shop)
+    if reason := guards.refuse_weeks(shop, weeks, tags, now):
+        return reason
+    if reason := guards.refuse_worklist(shop, weeks, ledger.sealed_weeks(), now):
+        return reason
+    if not worklist_path(shop, weeks[0]).exists():
+        return f"there is no work list of week {weeks[0]}; materialize ops_worklist"
+    if not shop.wecom.enabled:
+        return "wecom.enabled is false in shop.yaml"
+    if not robot_key:
+        return f"the environment variable {shop.wecom.robot_key_env} (the group robot's key) is not set"
+    return None
+
+
+def announce(
+    shop: Shop,
+    warehouse: Warehouse,
+    ledger: Ledger,
+    reach: Reach,
+    robot_key: str,
+    week: date,
+) -> Announcement:
+    """Sends the message and the file, each unless the group has it or may have it.
+
+    The caller has asked the guards.
+
+    Raises:
+        RfmError: If a part certainly was not sent.
+    """
+    said = words(shop, read_monday(shop, warehouse, ledger, reach, week))
+    path = worklist_path(shop, week)
+    messages = [
+        Message(KIND, _name(week, WORDS), lambda robot: robot.markdown(said)),
+        Message(KIND, _name(week, FILE), lambda robot: robot.file(path.name, path.read_bytes())),
+    ]
+    tellings = dict(zip(PARTS, tell(ledger, robot_settings(shop, robot_key), messages), strict=False))
+    for part, telling in tellings.items():
+        if telling.told is Told.NOT_SENT:
+            raise RfmError(
+                f"the group was not told of week {week}: the {part} certainly was not sent "
+                f"({telling.reason}). Run again, and what is missing is sent."
+            )
+    return Announcement(
+        sent=sum(telling.told is Told.SENT for telling in tellings.values()),
+        parts={part: telling.told for part, telling in tellings.items()},
+        reasons={part: telling.reason for part, telling in tellings.items() if telling.reason},
+        words=said,
+    )
+
+
+def told_of(ledger: Ledger, week: date) -> dict[str, Told]:
+    """Whether the group has the message and the file of a week, by the ledger."""
+    return {part: known(ledger, KIND, _name(week, part)).told for part in PARTS}
+
+
+def send_again(ledger: Ledger, week: date) -> None:
+    """Lets the parts be sent again of which nobody knows whether the group has them: somebody looked."""
+    for part in PARTS:
+        release(ledger, KIND, _name(week, part))
+
+
+def _name(week: date, part: str) -> str:
+    return f"{week} {part}"
