@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -26,7 +26,9 @@ from rfm_pipeline.weeks import newest_closed_week, shop_now
 _NOTE = "last_run.json"
 # `rfm report` and `rfm playbook` write these anew from the same tables: that they are there is enough
 _WRITTEN_ANEW = ("reports", "playbook")
+# what reaches people, and what else of a run's report the summary shows
 _SENDING = ("customer_tags", "ops_worklist")
+_SHOWN = ("customer_tags", "outreach_log", "team_message")
 # an order that is dated later comes true without any change, and an open tag change may succeed this time
 _STAYS_OPEN = {"no_order_in_the_future", "nothing_left_open"}
 
@@ -96,13 +98,13 @@ def note_last_run(shop: Shop, inputs: Inputs, report: RunReport) -> None:
     """
     if not inputs.is_settled or not _can_be_looked_at(shop) or _left_open(shop, report):
         return
-    tags = report.metadata["customer_tags"]
-    told = ("done", "failed", "rejected", "unmatched", "refused")
+    told = {name: _shown(report.metadata.get(name, {})) for name in _SHOWN}
     note = {
         "inputs": inputs.digest,
         "made": _made(shop),
         "weeks": [str(week) for week in report.weeks],
-        "tags": {"sent": 0, **{name: tags[name] for name in told if name in tags}},
+        # the other counts are the week's, not the run's
+        "told": told | {"customer_tags": told["customer_tags"] | {"sent": 0}},
         "warnings": report.warnings,
     }
     path = _note_path(shop)
@@ -124,14 +126,14 @@ def report_if_up_to_date(shop: Shop) -> RunReport | None:
         return None
     return RunReport(
         weeks=[date.fromisoformat(week) for week in note["weeks"]],
-        metadata={"customer_tags": note["tags"]},
+        metadata=note["told"],
         warnings=[(table, check, figures) for table, check, figures in note["warnings"]],
     )
 
 
 def _can_be_looked_at(shop: Shop) -> bool:
     """Whether all that decides lies in the home."""
-    is_here = shop.orders.kind == "files" and shop.ledger.url_env is None and not shop.wecom.enabled
+    is_here = shop.orders.kind == "files" and not shop.wecom.enabled and shop.ledger.url_env is None
     return is_here and shop.warehouse.engine == "duckdb"
 
 
@@ -141,13 +143,18 @@ def _left_open(shop: Shop, report: RunReport) -> bool:
         return True
     is_past = report.weeks[-1] != newest_closed_week(shop, shop_now(shop))
     refused_by_date = is_past and not shop.recall.allow_past_weeks
-    told = report.metadata.values()
+    sending = [report.metadata.get(name, {}) for name in _SENDING]
     return bool(
         report.metadata["raw_orders"]["files_still_being_written"]
-        or any(entries.get("failed") for entries in told)
-        or (any("refused" in report.metadata.get(name, {}) for name in _SENDING) and not refused_by_date)
+        or any(entries.get("failed") or entries.get("pending") for entries in sending)
+        or (any("refused" in entries for entries in sending) and not refused_by_date)
         or _STAYS_OPEN & {check for _, check, _ in report.warnings}
     )
+
+
+def _shown(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """The counts and words of an asset's report."""
+    return {name: value for name, value in entries.items() if isinstance(value, int | str)}
 
 
 def _made(shop: Shop) -> str:

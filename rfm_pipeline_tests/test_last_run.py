@@ -18,6 +18,7 @@ from rfm_pipeline.shop import Shop, load_shop
 from rfm_pipeline.weeks import shop_now
 from rfm_pipeline_tests.helpers import table_rows, warehouse_of
 
+TAGS = {"sent": 0, "done": 3, "failed": 0, "rejected": 0, "unmatched": 0}
 SENTENCE = "nothing has changed since the last run"
 
 
@@ -64,7 +65,7 @@ def test_a_run_of_a_home_that_is_up_to_date_says_so_and_leaves_every_file_as_it_
         printed = capsys.readouterr()
         assert SENTENCE in printed.err
         assert "silent_churner" in printed.out
-        assert "tag changes carried out by this run: 0; of the week: done " in printed.out
+        assert "tag changes carried out by this run: 0; of the week: done" in printed.out
         assert files_of(made) == before
     # no Dagster run either: the one of the ingest, the one of the history, the one of the week
     os.environ["DAGSTER_HOME"] = str(load_shop(made).dagster_home)
@@ -96,6 +97,11 @@ def _somebody_opts_out(home: Path) -> None:
 def _a_contact_more(home: Path) -> None:
     (home / "contacts").mkdir(exist_ok=True)
     (home / "contacts" / "new.csv").write_text("customer_id,email\nnobody,a@example.org\n", "utf-8")
+
+
+def _team_tells_of_an_answer(home: Path) -> None:
+    (home / "outreach").mkdir(exist_ok=True)
+    (home / "outreach" / "week.csv").write_text("customer_id\n", "utf-8")
 
 
 def _own_preset(home: Path) -> None:
@@ -131,6 +137,7 @@ def _note_torn(home: Path) -> None:
         _same_bytes_again,
         _somebody_opts_out,
         _a_contact_more,
+        _team_tells_of_an_answer,
         _own_preset,
         _warehouse_deleted,
         _somebody_forgotten,
@@ -159,7 +166,7 @@ def _note_again(shop: Shop) -> None:
     [week] = [max(week for (week,) in warehouse_of(shop).read("select week from recall_list").iter_rows())]
     report = last_run.RunReport(
         weeks=[week],
-        metadata={"raw_orders": {"files_still_being_written": 0}, "customer_tags": {"sent": 0, "failed": 0}},
+        metadata={"raw_orders": {"files_still_being_written": 0}, "customer_tags": TAGS},
     )
     last_run.note_last_run(shop, last_run.inputs_of(shop), report)
 
@@ -203,7 +210,7 @@ def test_a_run_that_left_something_open_is_not_noted(
     last_run.forget_last_run(shop)
     metadata: dict[str, dict[str, object]] = {
         "raw_orders": {"files_still_being_written": 0},
-        "customer_tags": {"sent": 0, "failed": 0},
+        "customer_tags": TAGS,
     }
     metadata[asset] = metadata.get(asset, {}) | entries
     newest = last_run.newest_closed_week(shop, shop_now(shop))
