@@ -118,6 +118,22 @@ def asset_arguments(
     return arguments
 
 
+def handout_arguments(
+    shop: Shop, name: str, stage: str, description: str, kinds: frozenset[str], *, is_weekly: bool = True
+) -> dict[str, Any]:
+    """The arguments of an asset that makes no table: a file for people, or a message."""
+    arguments: dict[str, Any] = {
+        "name": name,
+        "group_name": stage,
+        "description": description,
+        "kinds": set(kinds),
+        "owners": [OWNER],
+        "pool": POOL,
+        "backfill_policy": dg.BackfillPolicy.single_run(),
+    }
+    return arguments | ({"partitions_def": weekly_partitions(shop)} if is_weekly else {})
+
+
 def asked_weeks(context: dg.AssetExecutionContext) -> list[date]:
     """The weeks that the run is asked for, in order."""
     return sorted(date.fromisoformat(key) for key in context.partition_keys)

@@ -191,8 +191,6 @@ def report(
     is_opened: Annotated[bool, typer.Option("--open/--no-open", help="Show it in the browser.")] = True,
 ) -> None:
     """Opens the owner's page of a week, drawn from the tables as they are now."""
-    import webbrowser
-
     shop = bounded_shop(home)
     from rfm_pipeline.opening import warehouse_of
     from rfm_pipeline.review.report import newest_week, write_reports
@@ -202,7 +200,14 @@ def report(
     asked = newest_week(warehouse, shop) if week is None else parse_week(shop, week)
     path = write_reports(warehouse, shop, [asked])[asked]
     typer.echo(str(path))
-    if is_opened and not webbrowser.open(path.as_uri()):
+    if is_opened:
+        _open(path)
+
+
+def _open(path: Path) -> None:
+    import webbrowser
+
+    if not webbrowser.open(path.as_uri()):
         typer.echo("no browser was found here: open the file yourself", err=True)
 
 
@@ -212,8 +217,6 @@ def playbook(
     is_opened: Annotated[bool, typer.Option("--open/--no-open", help="Show it in the browser.")] = True,
 ) -> None:
     """Writes the method as a document, from the settings in force, and opens it."""
-    import webbrowser
-
     from rfm_pipeline.opening import warehouse_of
     from rfm_pipeline.review.playbook import write_playbook
     from rfm_pipeline.shop import load_shop
@@ -222,8 +225,8 @@ def playbook(
     written = write_playbook(warehouse_of(shop), shop)
     for path in written.values():
         typer.echo(str(path))
-    if is_opened and not webbrowser.open(written["html"].as_uri()):
-        typer.echo("no browser was found here: open the file yourself", err=True)
+    if is_opened:
+        _open(written["html"])
 
 
 @app.command()

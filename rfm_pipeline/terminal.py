@@ -115,7 +115,8 @@ def print_summary(shop: Shop, report: RunReport) -> None:
         console.print(f"history filled in: {first}" + ("" if first == last else f" to {last}"))
     _print_tags(console, shop, report)
     _print_outreach(console, report)
-    _print_team(console, report)
+    if shop.wecom.enabled:
+        _print_team(console, report)
     for table, name, figures in report.warnings:
         console.print(f"[yellow]look at[/yellow] {table}.{name}: {escape(figures)}", highlight=False)
     console.print(f"tables: {shop.warehouse_path}", soft_wrap=True, highlight=False)

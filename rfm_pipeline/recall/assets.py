@@ -13,11 +13,10 @@ from typing import Any
 import dagster as dg
 
 from rfm_pipeline.asset_kit import (
-    OWNER,
-    POOL,
     answer_checks,
     asked_weeks,
     asset_arguments,
+    handout_arguments,
     one_connection,
     permanent_failures,
     weekly_result,
@@ -44,7 +43,7 @@ from rfm_pipeline.recall.worklist import write_worklist
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.checks import TableCheck
 from rfm_pipeline.warehouse.duckdb import Warehouse
-from rfm_pipeline.weeks import shop_now, weekly_partitions
+from rfm_pipeline.weeks import shop_now
 
 STAGE = "recall"
 _LEDGER_KINDS = frozenset({"duckdb", "sqlite"})
@@ -224,17 +223,16 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
                 )
 
     @dg.asset(
-        name="ops_worklist",
-        group_name=STAGE,
         deps=[customer_tags],
-        description="The operations team's Excel file of a sealed list in out/worklists/, with the upload "
-        "file for the text-message platform and the coupon import beside it. Made from the ledger; a "
-        "workbook that the team has written into is left as it is.",
-        kinds={"xlsx", "csv"},
-        owners=[OWNER],
-        pool=POOL,
-        partitions_def=weekly_partitions(shop),
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        **handout_arguments(
+            shop,
+            "ops_worklist",
+            STAGE,
+            "The operations team's Excel file of a sealed list in out/worklists/, with the upload file for "
+            "the text-message platform and the coupon import beside it. Made from the ledger; a workbook "
+            "that the team has written into is left as it is.",
+            frozenset({"xlsx", "csv"}),
+        ),
         check_specs=[
             dg.AssetCheckSpec(
                 "holdout_is_left_alone",

@@ -7,14 +7,13 @@ from typing import Any
 
 import dagster as dg
 
-from rfm_pipeline.asset_kit import OWNER, POOL, asked_weeks, one_connection
+from rfm_pipeline.asset_kit import asked_weeks, handout_arguments, one_connection
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.recall import monday
 from rfm_pipeline.recall.contacts import read_order_contacts, read_reach
 from rfm_pipeline.recall.resources import WecomAccess
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
-from rfm_pipeline.weeks import weekly_partitions
 
 TO_DO = "look into the group; what is missing there is sent by `rfm recall announce --again`"
 
@@ -23,17 +22,16 @@ def build_assets(shop: Shop, stage: str) -> list[dg.AssetsDefinition]:
     """The assets that speak to the team of one shop."""
 
     @dg.asset(
-        name="team_message",
-        group_name=stage,
         deps=["ops_worklist"],
-        description="Tells the team's group in WeCom of the week: a message of counts, and the work list as "
-        "a file. Each of them once, whatever is re-run. Refuses backfills, ranges, past weeks, and weeks "
-        "without a work list.",
-        kinds={"wecom", "sqlite"},
-        owners=[OWNER],
-        pool=POOL,
-        partitions_def=weekly_partitions(shop),
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        **handout_arguments(
+            shop,
+            "team_message",
+            stage,
+            "Tells the team's group in WeCom of the week: a message of counts, and the work list as a file. "
+            "Each of them once, whatever is re-run. Refuses backfills, ranges, past weeks, and weeks without "
+            "a work list.",
+            frozenset({"wecom", "sqlite"}),
+        ),
         check_specs=[
             dg.AssetCheckSpec(
                 "outcome_is_known",

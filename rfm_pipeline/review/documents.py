@@ -10,30 +10,28 @@ from typing import Any
 
 import dagster as dg
 
-from rfm_pipeline.asset_kit import OWNER, POOL, asked_weeks, one_connection
+from rfm_pipeline.asset_kit import asked_weeks, handout_arguments, one_connection
 from rfm_pipeline.review.playbook import write_playbook
 from rfm_pipeline.review.report import read_figures, write_reports
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
-from rfm_pipeline.weeks import weekly_partitions
 
 STAGE = "review"
-_KINDS = {"html"}
+_KINDS = frozenset({"html"})
 
 
 def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
     """The documents of one shop."""
 
     @dg.asset(
-        name="weekly_report",
-        group_name=STAGE,
-        description="The owner's page: where the money sleeps, what it is worth, what the recall brought and "
-        "how sure that is. One self-contained HTML file a week in out/reports/; counts and sums only.",
-        kinds=_KINDS,
-        owners=[OWNER],
-        pool=POOL,
-        partitions_def=weekly_partitions(shop),
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        **handout_arguments(
+            shop,
+            "weekly_report",
+            STAGE,
+            "The owner's page: where the money sleeps, what it is worth, what the recall brought and how "
+            "sure that is. One self-contained HTML file a week in out/reports/; counts and sums only.",
+            _KINDS,
+        ),
         deps=[
             "customer_segments",
             "new_silent_churners",
@@ -53,15 +51,15 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
         return dg.MaterializeResult(metadata=_report_metadata(warehouse, shop, written))
 
     @dg.asset(
-        name="recall_playbook",
-        group_name=STAGE,
-        description="The method as a document for operations: thresholds in force with counts, the SQL of "
-        "every table, the words with an example, the weekly routine. Written anew each time, in "
-        "out/playbook/.",
-        kinds=_KINDS,
-        owners=[OWNER],
-        pool=POOL,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        **handout_arguments(
+            shop,
+            "recall_playbook",
+            STAGE,
+            "The method as a document for operations: thresholds in force with counts, the SQL of every "
+            "table, the words with an example, the weekly routine. Written anew each time, in out/playbook/.",
+            _KINDS,
+            is_weekly=False,
+        ),
         deps=["customer_segments"],
     )
     @one_connection
