@@ -52,12 +52,14 @@ def test_every_default_is_the_documented_one(tmp_path: Path) -> None:
             "delimiter": None,
             "not_products": (),
             "database": None,
+            "dataset": None,
         },
         "warehouse": {
             "engine": "duckdb",
             "memory_limit": "4GB",
             "threads": None,
             "lock_wait_seconds": 60,
+            "spark": {"master": "local[*]", "tables": None, "conf": {}},
         },
         "ledger": {"url_env": None},
         "rules": {
@@ -134,6 +136,33 @@ def test_sending_hours_begin_before_they_end(tmp_path: Path, begins: str, ends: 
             make_shop(tmp_path, **hours)
     else:
         assert make_shop(tmp_path, **hours).recall.sending_hours.begins == time.fromisoformat(begins)
+
+
+@pytest.mark.parametrize(
+    ("told", "tables"),
+    [
+        ({}, "{home}/warehouse_spark/tables"),
+        ({"tables": "elsewhere"}, "{home}/elsewhere"),
+        ({"tables": "/mnt/rfm"}, "/mnt/rfm"),
+        ({"tables": "s3a://bucket/rfm/"}, "s3a://bucket/rfm"),
+    ],
+)
+def test_the_engine_spark_has_a_catalog_and_a_place_for_tables(
+    tmp_path: Path, told: dict[str, str], tables: str
+) -> None:
+    shop = make_shop(tmp_path, warehouse={"engine": "spark", "spark": told})
+    assert shop.warehouse_path == shop.home / "warehouse_spark" / "catalog.duckdb"
+    assert shop.spark_tables == tables.format(home=shop.home)
+
+
+def test_sparks_settings_are_texts_as_spark_spells_them(tmp_path: Path) -> None:
+    conf = {"spark.executor.cores": 4, "spark.ui.enabled": True, "spark.executor.memory": "16g"}
+    shop = make_shop(tmp_path, warehouse={"spark": {"conf": conf}})
+    assert shop.warehouse.spark.conf == {
+        "spark.executor.cores": "4",
+        "spark.ui.enabled": "true",
+        "spark.executor.memory": "16g",
+    }
 
 
 def test_the_folders_of_a_home(tmp_path: Path) -> None:
@@ -227,7 +256,7 @@ def test_high_m_is_an_amount_or_a_quantile(tmp_path: Path, text: str, threshold:
         ),
         ("rules:\n  monetary_high: {}", 5, "rules.monetary_high: write either"),
         ("warehouse:\n  memory_limit: lots", 5, "warehouse.memory_limit: String should match"),
-        ("orders:\n  kind: carrier pigeon", 5, "orders.kind: Input should be 'files' or 'database'"),
+        ("orders:\n  kind: carrier pigeon", 5, "orders.kind: Input should be 'files', 'database' or"),
         ("orders:\n  kind: database", 4, "orders: kind: database goes with a section database:"),
         ("orders:\n  database: {table: t}", 4, "orders: kind: database goes with a section database:"),
         ("orders:\n  kind: database\n  database: {}", 6, "orders.database: write either table: or query:"),
@@ -235,6 +264,15 @@ def test_high_m_is_an_amount_or_a_quantile(tmp_path: Path, text: str, threshold:
             "orders:\n  kind: database\n  database: {table: t, query: select 1}",
             6,
             "orders.database: write either table: or query:",
+        ),
+        ("orders:\n  kind: parquet", 4, "orders: kind: parquet goes with a section dataset:"),
+        ("warehouse:\n  engine: flink", 5, "warehouse.engine: Input should be 'duckdb' or 'spark'"),
+        ("warehouse:\n  spark: {mastr: x}", 5, "unknown key 'warehouse.spark.mastr'; did you mean 'master'?"),
+        ("warehouse:\n  spark: {conf: {memory: 1g}}", 5, "warehouse.spark.conf: 'memory' is no setting of"),
+        (
+            "warehouse:\n  spark: {conf: {spark.hadoop.fs.s3a.secret.key: x}}",
+            5,
+            "warehouse.spark.conf: spark.hadoop.fs.s3a.secret.key doesn't belong into this file",
         ),
         ("orders:\n  not_products: POST", 5, "orders.not_products: Input should be a valid"),
         ("wecom:\n  enabled: maybe", 5, "wecom.enabled: Input should be"),

@@ -171,7 +171,7 @@ def update_dataset_lines(warehouse: SparkWarehouse, shop: Shop, changed_weeks_sq
             f"{kept} and not {touched}",
         )
         _note_mixed(session)
-        session.connection.executemany("insert into touched_weeks values (?)", [[week] for week in changed])
+        session.execute("insert into touched_weeks select unnest($weeks::date[])", {"weeks": changed})
         session.execute("delete from pending_batches")
         orders = session.collect("select count(*) as n from touched_orders")["n"][0]
     return {"orders": orders, "lines": sum(rows.values()), "weeks": len(changed)}

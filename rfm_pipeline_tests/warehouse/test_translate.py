@@ -89,3 +89,27 @@ def test_an_order_of_the_rows_is_left_to_the_writer() -> None:
 
 def test_the_tables_of_a_statement_are_those_it_does_not_make_itself() -> None:
     assert tables_of("with a as (select * from b) select * from a join c using (x)") == {"b", "c"}
+
+
+def test_the_latest_name_passes_over_unknown_ones_on_spark_too() -> None:
+    said = spark("select max_by(name, day) as latest from t")
+    assert said == "SELECT MAX_BY(name, CASE WHEN NOT name IS NULL THEN day END) AS latest FROM t"
+
+
+def test_a_quantile_is_interpolated_as_duckdb_does() -> None:
+    said = spark("select quantile_cont(m, $q) as limit_m from t", q=Decimal("0.75"))
+    assert said == "SELECT PERCENTILE(m, CAST('0.75' AS DECIMAL(3, 2))) AS limit_m FROM t"
+
+
+def test_contents_with_nulls_in_other_places_are_told_apart() -> None:
+    assert spark("select hash(a, b) as content from t") == (
+        "SELECT XXHASH64(a, a IS NULL, b, b IS NULL) AS content FROM t"
+    )
+
+
+def test_parts_of_a_text_are_texts() -> None:
+    said = spark("select concat(at, name) as t from t")
+    assert (
+        said
+        == "SELECT CONCAT(COALESCE(CAST(at AS STRING), ''), COALESCE(CAST(name AS STRING), '')) AS t FROM t"
+    )
