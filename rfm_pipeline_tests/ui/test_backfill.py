@@ -233,16 +233,15 @@ def test_tags_are_written_for_the_newest_week_only(shop: Shop, grid: list[date])
     assert [path.name for path in Path(shop.out_dir / "tags").iterdir()] == [f"{grid[-1]}.csv"]
 
 
-def test_the_schedule_runs_on_monday_at_six_in_the_shops_time_zone(server: Server, shop: Shop) -> None:
-    (schedule,) = server.ask(
+def test_the_week_runs_on_monday_at_six_and_what_is_left_open_daily_at_ten_in_the_shops_time_zone(
+    server: Server, shop: Shop
+) -> None:
+    schedules = server.ask(
         """{ repositoriesOrError { ... on RepositoryConnection { nodes { schedules {
             name cronSchedule executionTimezone pipelineName scheduleState { status }
         } } } } }"""
     )["repositoriesOrError"]["nodes"][0]["schedules"]
-    assert schedule == {
-        "name": "weekly_schedule",
-        "cronSchedule": "0 6 * * 1",
-        "executionTimezone": shop.shop.timezone,
-        "pipelineName": "weekly_job",
-        "scheduleState": {"status": "RUNNING"},
-    }
+    running = {"executionTimezone": shop.shop.timezone, "scheduleState": {"status": "RUNNING"}}
+    weekly = {"name": "weekly_schedule", "cronSchedule": "0 6 * * 1", "pipelineName": "weekly_job"}
+    catch_up = {"name": "catch_up_schedule", "cronSchedule": "0 10 * * *", "pipelineName": "send_job"}
+    assert sorted(schedules, key=lambda schedule: schedule["name"]) == [catch_up | running, weekly | running]

@@ -38,7 +38,7 @@ def test_the_lineage_page_shows_the_four_stages(server: Server, page: Page, scre
 def test_the_lineage_page_shows_every_asset(
     server: Server, shop: Shop, page: Page, screenshots: Path
 ) -> None:
-    page.set_viewport_size({"width": 2200, "height": 1400})
+    page.set_viewport_size({"width": 2600, "height": 2000})
     page.goto(f"{server.url}/asset-groups")
     graph = page.locator("svg foreignObject")
     expect(graph.get_by_text("review", exact=True)).to_be_visible()
