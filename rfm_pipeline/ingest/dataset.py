@@ -11,6 +11,7 @@ A dataset is a contract and not an export: a row that breaks it stops the load, 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from hashlib import sha256
 from typing import Any
 from urllib.parse import unquote
@@ -157,24 +158,38 @@ def update_dataset_lines(warehouse: SparkWarehouse, shop: Shop, changed_weeks_sq
         session.define(
             "new_lines", read_sql("rfm_pipeline.ingest", "order_lines"), {"not_product_pattern": pattern}
         )
-        mine = "exists (select 1 from touched_orders t where t.order_id = o.order_id)"
-        touched = "true" if is_everything else mine
-        session.define("old_lines", f"select o.* from order_lines o where {touched}")
-        weeks = _weeks(session, "select week from new_lines union select week from old_lines")
-        changed = _weeks(session, changed_weeks_sql)
-        columns = ", ".join(ORDER_LINES.schema.columns)
-        kept = f"select {columns} from order_lines o where week in (select week from target_weeks)"
-        rows = session.rewrite_weeks(
-            ORDER_LINES,
-            weeks,
-            f"select {columns} from new_lines where week in (select week from target_weeks) union all "
-            f"{kept} and not {touched}",
-        )
-        _note_mixed(session)
+        with session.kept("new_lines"), session.kept("touched_orders"):
+            rows, changed = _rewrite(session, changed_weeks_sql, is_everything=is_everything)
+            _note_mixed(session)
+            orders = session.collect("select count(*) as n from touched_orders")["n"][0]
         session.execute("insert into touched_weeks select unnest($weeks::date[])", {"weeks": changed})
         session.execute("delete from pending_batches")
-        orders = session.collect("select count(*) as n from touched_orders")["n"][0]
     return {"orders": orders, "lines": sum(rows.values()), "weeks": len(changed)}
+
+
+def _rewrite(
+    session: SparkTransaction, changed_weeks_sql: str, *, is_everything: bool
+) -> tuple[dict[date, int], list[date]]:
+    """Puts ``new_lines`` into ``order_lines`` in the place of what the touched orders were.
+
+    Returns:
+        The rows of every week that was written, and the weeks that tell another story than before.
+    """
+    touched = "exists (select 1 from touched_orders t where t.order_id = o.order_id)"
+    if is_everything:
+        touched = "true"
+    session.define("old_lines", f"select o.* from order_lines o where {touched}")
+    weeks = _weeks(session, "select week from new_lines union select week from old_lines")
+    changed = _weeks(session, changed_weeks_sql)
+    columns = ", ".join(ORDER_LINES.schema.columns)
+    asked = "week in (select week from target_weeks)"
+    rows = session.rewrite_weeks(
+        ORDER_LINES,
+        weeks,
+        f"select {columns} from new_lines where {asked} union all "
+        f"select {columns} from order_lines o where {asked} and not {touched}",
+    )
+    return rows, changed
 
 
 # Files as canonical lines
@@ -328,7 +343,7 @@ def _due(session: SparkTransaction, *, everything: bool) -> tuple[dict[str, int]
     return {name.removeprefix(DATASET): number for name, number in rows}, is_everything
 
 
-def _weeks(session: SparkTransaction, sql: str) -> list[Any]:
+def _weeks(session: SparkTransaction, sql: str) -> list[date]:
     return sorted(session.collect(f"select distinct week from ({sql}) as w")["week"].to_list())
 
 

@@ -10,7 +10,8 @@ Belongs here: the transaction that hands its big statements to Spark. Starting S
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -89,6 +90,16 @@ class SparkTransaction(Session):
     def define(self, name: str, sql: str, params: Mapping[str, Any] | None = None) -> None:
         """Gives a query on Spark a name, by which later ones of this transaction find its rows."""
         self.lend(name, self._on_spark(sql, params))
+
+    @contextmanager
+    def kept(self, name: str) -> Iterator[None]:
+        """Lets Spark keep the rows of a defined query in the block: they are made once, not for every use."""
+        spark = self.warehouse.cluster.session()
+        spark.catalog.cacheTable(name)
+        try:
+            yield
+        finally:
+            spark.catalog.uncacheTable(name)
 
     def lend(self, name: str, frame: Any) -> None:
         """Gives a Spark frame a name, by which later queries of this transaction find its rows."""

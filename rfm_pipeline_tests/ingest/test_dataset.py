@@ -52,7 +52,8 @@ def take_in(warehouse: Warehouse, shop: Shop, weeks: Sequence[date] = WEEKS) -> 
     load_new_orders(warehouse, shop, ledger=Ledger(shop.ledger_url))
     update_order_lines(warehouse, shop)
     changed = update_customer_activity(warehouse)
-    diagnose(warehouse, shop, weeks)
+    if weeks:
+        diagnose(warehouse, shop, weeks)
     return len(changed)
 
 
@@ -106,7 +107,7 @@ def test_files_that_come_in_change_and_go_make_the_same_rows(lines: pl.DataFrame
     assert all(verdict.passed for verdict in verdicts)
 
     # nothing new: nothing is done
-    assert take_in(spark, shop, WEEKS[-1:]) == 0
+    assert take_in(spark, shop, weeks=()) == 0
 
     # the first one again, with another price in one line: later than the second, so it counts
     dearer = early.with_columns(
@@ -124,7 +125,7 @@ def test_files_that_come_in_change_and_go_make_the_same_rows(lines: pl.DataFrame
     somebody = one["customer_rfm"]["customer_id"][0]
     Ledger(shop.ledger_url).forget(somebody)
     (shop.home / "lines" / "b.parquet").unlink()
-    take_in(spark, shop, WEEKS[:-2])
+    take_in(spark, shop, weeks=())
     left = spark.read("select count(*) as n, count(distinct order_id) as orders from order_lines")
     assert left.row(0) == (dearer.height, dearer["order_id"].n_unique())
     named = spark.read("select count(*) as n from order_lines where customer_id = $id", {"id": somebody})

@@ -30,7 +30,7 @@ from rfm_pipeline_tests.diagnose.test_online_retail import DATA, FIRST, LAST
 from rfm_pipeline_tests.helpers import make_shop, shop_of, warehouse_of
 from rfm_pipeline_tests.random_shops import Shop as RandomShop
 from rfm_pipeline_tests.random_shops import shops_with_rules, to_standard_csv
-from rfm_pipeline_tests.warehouse.engines import assert_same_rows, make_all, on_spark, rows_of
+from rfm_pipeline_tests.warehouse.engines import SMALL, assert_same_rows, make_all, on_spark, rows_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAST_WEEK = date(2026, 6, 29)
@@ -99,7 +99,11 @@ def test_the_demo_shop_goes_through_all_four_stages_with_the_same_rows(tmp_path:
         ran = subprocess.run(
             [sys.executable, "-c", "from rfm_pipeline.cli import main; main()", "run", "--home", str(home)],
             capture_output=True,
-            env={"PATH": "/usr/bin:/bin", "DO_NOT_TRACK": "1"},
+            env={
+                "PATH": "/usr/bin:/bin",
+                "DO_NOT_TRACK": "1",
+                "JAVA_TOOL_OPTIONS": SMALL["spark.driver.extraJavaOptions"],
+            },
             check=False,
         )
         assert ran.returncode == 0, ran.stderr.decode()
