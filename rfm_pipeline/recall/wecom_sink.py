@@ -257,6 +257,7 @@ class _Sending:
                 for mark in marks:
                     await self._waiting.put(mark)
         except Exception as error:
+            # raised again by batches(), once what is under way has ended
             self._end(error)
 
     async def _work(self) -> None:
