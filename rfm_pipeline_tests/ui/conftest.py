@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items[:] = [*rest[:first], *sorted(mine, key=lambda item: order[item.path.name]), *rest[first:]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """A shop of which ``rfm run`` has made everything."""
     made = make_sample(tmp_path_factory.mktemp("ui") / "home", customers=600, weeks=40)
@@ -44,15 +44,16 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     return made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serve(shop, tmp_path_factory.mktemp("server") / "log.txt") as running:
         yield running
         assert running.stop(signal.SIGTERM) == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """A Chromium for this folder alone: while Playwright runs, no other test may start an event loop."""
     if not CHROMIUM.exists():
         pytest.skip(f"{CHROMIUM} is not installed (Debian: apt-get install chromium fonts-noto-cjk)")
     with sync_playwright() as playwright:
@@ -72,7 +73,7 @@ def page(browser: Browser) -> Iterator[Page]:
     opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where pictures of the pages are kept: the folder ``RFM_SCREENSHOTS``, or a temporary one."""
     named = os.environ.get("RFM_SCREENSHOTS")

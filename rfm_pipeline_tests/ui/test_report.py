@@ -39,7 +39,7 @@ A4_POINTS = (595, 842)
 MOST_BYTES = 2_000_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def recalled(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """A shop with two campaigns whose windows have closed, made by the command, effect planted."""
     home = tmp_path_factory.mktemp("recalled") / "home"
@@ -60,12 +60,12 @@ def week_of(home: Path) -> date:
     return newest_week(warehouse_of(shop), shop)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def warehouse(recalled: Shop) -> Warehouse:
     return warehouse_of(recalled)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def week(recalled: Shop) -> date:
     return week_of(recalled.home)
 
