@@ -136,8 +136,14 @@ class Comparison:
         self._keep_as("base", "home")
         found["history"] = asdict(self._make_history()) | {"output": ""}
         note("a week more", self._increments(), once)
-        lists = {PROJECT: self._way("project_list"), DUCKDB: self._way("duckdb_list")}
+        lists = {
+            PROJECT: self._way("project_list"),
+            DUCKDB: self._way("duckdb_list"),
+            POLARS: self._way("polars_list"),
+            PANDAS: self._way("pandas_list"),
+        }
         note("class and list", lists)
+        self._require_same_classes()
 
     def _keep_as(self, name: str, other: str) -> None:
         """Puts one home, as it is, in the place of another."""
@@ -311,6 +317,14 @@ class Comparison:
                 )
                 _require_same(connection, shared, theirs, path.stem)
             return int(connection.sql(f"select count(*) from ({base})").fetchall()[0][0])
+
+    def _require_same_classes(self) -> None:
+        """Stops unless all ways gave every silent churner the same class."""
+        with closing(duckdb.connect()) as connection:
+            told = "select customer_id, churn_class from '{}/classes_{}.parquet'"
+            base = told.format(self._folder, "project")
+            for other in ("duckdb", "polars", "pandas"):
+                _require_same(connection, base, told.format(self._folder, other), f"classes: {other}")
 
     def _versions(self) -> dict[str, str]:
         found = {}

@@ -360,6 +360,18 @@ def rfm_in_polars(lines: "pl.LazyFrame", week: date) -> "pl.LazyFrame":
     )
 
 
+def silent_in_polars(rfm: "pl.DataFrame") -> "pl.DataFrame":
+    """Who is silent, by the default thresholds."""
+    import polars as pl
+
+    return rfm.filter(
+        (pl.col("frequency") < 3)
+        & (pl.col("monetary") < rfm["monetary"].quantile(0.75, interpolation="linear"))
+        & (pl.col("recency_days") >= 90)
+        & (pl.col("last_return_at").is_null() | (pl.col("last_return_at") < pl.col("last_order_at")))
+    )
+
+
 def polars_rfm() -> None:
     """A lazy query over the Parquet file."""
     import polars as pl
@@ -421,6 +433,16 @@ def rfm_in_pandas(lines: "pd.DataFrame", week: date) -> "pd.DataFrame":
             "last_return_at": found[["refunded_at", "returned_at"]].max(axis=1).array,
         }
     )
+
+
+def silent_in_pandas(rfm: "pd.DataFrame") -> "pd.DataFrame":
+    """Who is silent, by the default thresholds."""
+    return rfm[
+        (rfm["frequency"] < 3)
+        & (rfm["monetary"] < rfm["monetary"].quantile(0.75))
+        & (rfm["recency_days"] >= 90)
+        & ~(rfm["last_return_at"] >= rfm["last_order_at"])
+    ]
 
 
 PANDAS_COLUMNS = (
@@ -584,6 +606,8 @@ def project_list() -> None:
         write_recall_list(warehouse, ledger, shop, read_reach(shop, read_order_contacts(warehouse)), weeks)
 
     took = timed(work)
+    silent = f"select customer_id, churn_class from silent_churners where week = date '{_list_week()}'"
+    _keep(warehouse.read(silent), "classes_project")
     _told(took, sum(found[0].values()))
 
 
@@ -603,7 +627,113 @@ def duckdb_list() -> None:
 
         took = timed(work)
         rows = connection.sql("select count(*) from classes").fetchall()[0][0]
+        connection.execute(f"copy classes to '{_folder()}/classes_duckdb.parquet'")
     _told(took, rows)
+
+
+LIST_COLUMNS = ("sku", "unit_price", "list_price", "is_clearance")
+
+
+def polars_list() -> None:
+    """The same from the Parquet file, with RFM rows in memory before the clock starts."""
+    import polars as pl
+
+    as_of = _list_week() + WEEK
+    rfm = rfm_in_polars(pl.scan_parquet(_folder() / "history.parquet"), _list_week()).collect(
+        engine="streaming"
+    )
+    found: list[pl.DataFrame] = []
+
+    def work() -> None:
+        columns = pl.scan_parquet(_folder() / "history.parquet").select(*PANDAS_COLUMNS, *LIST_COLUMNS)
+        end = pl.lit(as_of).cast(pl.Datetime("us"))
+        is_cheap = pl.col("is_clearance").fill_null(False) | (
+            pl.col("unit_price") <= 0.5 * pl.col("list_price")
+        ).fill_null(False)
+        sold = columns.filter(
+            (pl.col("line_type") == "sale") & (pl.col("amount") > 0) & (pl.col("ordered_at") < end)
+        ).with_columns(is_cheap=is_cheap)
+        window = sold.filter(pl.col("ordered_at") >= end - timedelta(days=365))
+        best = (
+            window.filter(~pl.col("is_cheap"))
+            .group_by("sku")
+            .agg(orders=pl.col("order_id").n_unique(), revenue=pl.sum("amount"))
+            .sort(["orders", "revenue", "sku"], descending=[True, True, False])
+            .head(20)
+            .select("sku", is_best=pl.lit(True))
+        )
+        low_price = window.select(low_price=pl.col("unit_price").quantile(0.25, interpolation="linear"))
+        silent = silent_in_polars(rfm).select("customer_id", "monetary")
+        bought = (
+            sold.join(silent.lazy(), on="customer_id", how="semi")
+            .join(best, on="sku", how="left")
+            .join(low_price, how="cross")
+            .group_by("customer_id")
+            .agg(
+                is_a=pl.col("is_best").fill_null(False).any(),
+                is_b=(pl.col("is_cheap") | (pl.col("unit_price") <= pl.col("low_price"))).all(),
+                favourite_sku=pl.col("sku").sort_by("amount").last(),
+            )
+        )
+        churn_class = pl.when("is_a").then(pl.lit("A")).when("is_b").then(pl.lit("B")).otherwise(pl.lit("C"))
+        classes = (
+            silent.lazy()
+            .join(bought, on="customer_id", how="left")
+            .select("customer_id", churn_class.alias("churn_class"), "favourite_sku", "monetary")
+            .collect(engine="streaming")
+        )
+        classes.top_k(5000, by="monetary").write_csv(_folder() / "list.csv")
+        found.append(classes)
+
+    took = timed(work)
+    _keep(found[0], "classes_polars")
+    _told(took, found[0].height)
+
+
+def pandas_list() -> None:
+    """The same from the Parquet file, with RFM rows in memory before the clock starts."""
+    import pandas as pd
+
+    end = pd.Timestamp(_list_week() + WEEK)
+    path = _folder() / "history.parquet"
+    rfm = rfm_in_pandas(pd.read_parquet(path, columns=list(PANDAS_COLUMNS)), _list_week())
+    found: list[pd.DataFrame] = []
+
+    def work() -> None:
+        lines = pd.read_parquet(
+            path, columns=["order_id", "customer_id", "ordered_at", "line_type", "amount", *LIST_COLUMNS]
+        )
+        sold = lines[(lines["line_type"] == "sale") & (lines["amount"] > 0) & (lines["ordered_at"] < end)]
+        is_cheap = sold["is_clearance"].eq(True) | (sold["unit_price"] <= 0.5 * sold["list_price"])
+        sold = sold.assign(is_cheap=is_cheap)
+        window = sold[sold["ordered_at"] >= end - pd.Timedelta(days=365)]
+        best = (
+            window[~window["is_cheap"]]
+            .groupby("sku")
+            .agg(orders=("order_id", "nunique"), revenue=("amount", "sum"))
+            .reset_index()
+            .sort_values(["orders", "revenue", "sku"], ascending=[False, False, True])["sku"]
+            .head(20)
+        )
+        silent = silent_in_pandas(rfm)[["customer_id", "monetary"]]
+        theirs = sold[sold["customer_id"].isin(silent["customer_id"])]
+        theirs = theirs.assign(
+            is_a=theirs["sku"].isin(best),
+            is_b=theirs["is_cheap"] | (theirs["unit_price"] <= window["unit_price"].quantile(0.25)),
+        ).sort_values("amount")
+        bought = theirs.groupby("customer_id", sort=False).agg(
+            is_a=("is_a", "any"), is_b=("is_b", "all"), favourite_sku=("sku", "last")
+        )
+        classes = silent.join(bought, on="customer_id")
+        classes["churn_class"] = "C"
+        classes.loc[classes["is_b"].eq(True), "churn_class"] = "B"
+        classes.loc[classes["is_a"].eq(True), "churn_class"] = "A"
+        classes.nlargest(5000, "monetary").to_csv(_folder() / "list.csv")
+        found.append(classes)
+
+    took = timed(work)
+    _keep(found[0], "classes_pandas")
+    _told(took, len(found[0]))
 
 
 # --- a week more -------------------------------------------------------------------------------------------
@@ -637,22 +767,13 @@ def polars_week() -> None:
 
     rows: list[int] = []
 
-    def silent(frame: "pl.DataFrame") -> "pl.DataFrame":
-        limit = frame["monetary"].quantile(0.75, interpolation="linear")
-        return frame.filter(
-            (pl.col("frequency") < 3)
-            & (pl.col("monetary") < limit)
-            & (pl.col("recency_days") >= 90)
-            & (pl.col("last_return_at").is_null() | (pl.col("last_return_at") < pl.col("last_order_at")))
-        )
-
     def work() -> None:
         fresh = pl.read_csv(_folder() / "week.csv", try_parse_dates=True).select(PANDAS_COLUMNS)
         old = pl.scan_parquet(_folder() / "history.parquet").select(PANDAS_COLUMNS)
         fresh = fresh.cast(dict(old.collect_schema()))  # type: ignore[arg-type]
         lines = pl.concat([old.join(fresh.lazy(), on="order_id", how="anti"), fresh.lazy()])
         now, before = (
-            silent(rfm_in_polars(lines, week).collect(engine="streaming"))
+            silent_in_polars(rfm_in_polars(lines, week).collect(engine="streaming"))
             for week in (_week(), _week() - WEEK)
         )
         now.join(before, on="customer_id", how="anti").write_csv(_folder() / "new.csv")
@@ -667,20 +788,12 @@ def pandas_week() -> None:
 
     rows: list[int] = []
 
-    def silent(frame: "pd.DataFrame") -> "pd.DataFrame":
-        return frame[
-            (frame["frequency"] < 3)
-            & (frame["monetary"] < frame["monetary"].quantile(0.75))
-            & (frame["recency_days"] >= 90)
-            & ~(frame["last_return_at"] >= frame["last_order_at"])
-        ]
-
     def work() -> None:
         columns = list(PANDAS_COLUMNS)
         old = pd.read_parquet(_folder() / "history.parquet", columns=columns)
         fresh = pd.read_csv(_folder() / "week.csv", parse_dates=["ordered_at", "refunded_at"])[columns]
         lines = pd.concat([old[~old["order_id"].isin(fresh["order_id"])], fresh])
-        now, before = (silent(rfm_in_pandas(lines, week)) for week in (_week(), _week() - WEEK))
+        now, before = (silent_in_pandas(rfm_in_pandas(lines, week)) for week in (_week(), _week() - WEEK))
         now[~now["customer_id"].isin(before["customer_id"])].to_csv(_folder() / "new.csv")
         rows.append(len(now))
 

@@ -217,11 +217,10 @@ def playbook(
     is_opened: Annotated[bool, typer.Option("--open/--no-open", help="Show it in the browser.")] = True,
 ) -> None:
     """Writes the method as a document, from the settings in force, and opens it."""
+    shop = bounded_shop(home)
     from rfm_pipeline.opening import warehouse_of
     from rfm_pipeline.review.playbook import write_playbook
-    from rfm_pipeline.shop import load_shop
 
-    shop = load_shop(home_folder(home))
     written = write_playbook(warehouse_of(shop), shop)
     for path in written.values():
         typer.echo(str(path))
@@ -321,13 +320,12 @@ def forget(
     Their orders stay as a guest's, the review keeps its counts. Exit code 1 if something is left to be done
     by hand.
     """
+    shop = bounded_shop(home)
     from rfm_pipeline.forget import find_traces, words
     from rfm_pipeline.forget import forget as forget_customer
     from rfm_pipeline.ledger import Ledger
     from rfm_pipeline.opening import warehouse_of
-    from rfm_pipeline.shop import load_shop
 
-    shop = load_shop(home_folder(home))
     customer_id, warehouse, ledger = customer.strip(), warehouse_of(shop), Ledger(shop.ledger_url)
     if not yes:
         traces = find_traces(shop, warehouse, ledger, customer_id)
@@ -336,7 +334,7 @@ def forget(
                 typer.echo(f"- {line}")
             typer.confirm(f"Forget customer {customer_id} of {shop.home} for good?", abort=True)
     traces = forget_customer(shop, warehouse, ledger, customer_id)
-    for line in [*words.found(shop, traces), *words.closing(traces)]:
+    for line in [*words.found(shop, traces), *words.closing(shop, traces)]:
         typer.echo(f"- {line}")
     left = words.by_hand(shop, traces)
     for line in left:

@@ -24,7 +24,8 @@ def home_folder(home: Path | None) -> Path:
 def bounded_shop(home: Path | None) -> "Shop":
     """The shop of a home, with its number of threads in force for all that is loaded after this.
 
-    The warehouse has its own setting; Polars reads its bound once, when it is imported.
+    The warehouse has its own setting; Polars reads its bound once, when it is imported: a command calls this
+    before it imports anything that works with tables.
     """
     from rfm_pipeline.shop import load_shop
 

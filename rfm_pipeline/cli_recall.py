@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rfm_pipeline.cli_home import Home, home_folder
+from rfm_pipeline.cli_home import Home, bounded_shop
 from rfm_pipeline.errors import RfmError
 
 if TYPE_CHECKING:
@@ -43,15 +43,15 @@ def preview(
     ] = None,
 ) -> None:
     """Shows the words of a class on every channel, for a made-up customer."""
+    shop = bounded_shop(home)
     from rich.console import Console
     from rich.markup import escape
 
     from rfm_pipeline.recall.linting import examples, segments
-    from rfm_pipeline.shop import CHURN_CLASSES, load_shop
+    from rfm_pipeline.shop import CHURN_CLASSES
 
     if churn_class is not None and churn_class.upper() not in CHURN_CLASSES:
         raise RfmError(f"there is no class {churn_class!r}; write one of {', '.join(CHURN_CLASSES)}.")
-    shop = load_shop(home_folder(home))
     names = _products(shop)
     console = Console()
     for row in examples(shop, _week(shop), product or names[0]).iter_rows(named=True):
@@ -70,11 +70,10 @@ def preview(
 @recall.command()
 def lint(home: Home = None) -> None:
     """Tries the words against the rules for promotional messages; exit code 1 if they may not be sent."""
+    shop = bounded_shop(home)
     from rfm_pipeline.recall.linting import ERROR, examples
     from rfm_pipeline.recall.linting import lint as lint_words
-    from rfm_pipeline.shop import load_shop
 
-    shop = load_shop(home_folder(home))
     week = _week(shop)
     findings = lint_words(shop, [examples(shop, week, name) for name in _products(shop)])
     errors = [finding for finding in findings if finding.severity == ERROR]
@@ -104,16 +103,15 @@ def announce(
 
     A part of which nobody knows whether the group has it, after a time-out, is only sent with `--again`.
     """
+    shop = bounded_shop(home)
     from rfm_pipeline.ledger import Ledger
     from rfm_pipeline.opening import warehouse_of
     from rfm_pipeline.recall import monday
     from rfm_pipeline.recall.contacts import read_order_contacts, read_reach
     from rfm_pipeline.recall.resources import robot_key_of
-    from rfm_pipeline.shop import load_shop
     from rfm_pipeline.team_chat import Told
     from rfm_pipeline.weeks import parse_week
 
-    shop = load_shop(home_folder(home))
     asked = parse_week(shop, week) if week else _week(shop)
     warehouse, ledger, robot_key = warehouse_of(shop), Ledger(shop.ledger_url), robot_key_of(shop)
     refusal = monday.refuse(shop, ledger, robot_key, [asked], {})

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rfm_pipeline.cli_home import Home, bounded_shop, home_folder
+from rfm_pipeline.cli_home import Home, bounded_shop
 from rfm_pipeline.errors import RfmError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def add_to(app: typer.Typer) -> None:
 
 def plan(home: Home = None, week: Week = None) -> None:
     """Shows what would be tagged, and what it takes in WeCom; reads only."""
+    shop = bounded_shop(home)
     from rich.console import Console
 
     from rfm_pipeline.definitions import EARLIER_CHECKS
@@ -51,7 +52,6 @@ def plan(home: Home = None, week: Week = None) -> None:
     from rfm_pipeline.recall.schemas import TAG_PLAN
     from rfm_pipeline.weeks import shop_now
 
-    shop = bounded_shop(home)
     asked = _asked(shop, week)
     warehouse, ledger, access = warehouse_of(shop), Ledger(shop.ledger_url), access_of(shop)
     if asked not in warehouse.snapshot_weeks(TAG_PLAN.name):
@@ -109,13 +109,12 @@ def apply(
 
 def status(home: Home = None) -> None:
     """Shows what came of the latest lists' tags, and what a human has to see to."""
+    shop = bounded_shop(home)
     from rich.console import Console
 
     from rfm_pipeline.ledger import Ledger
     from rfm_pipeline.recall.problems import problems_file
-    from rfm_pipeline.shop import load_shop
 
-    shop = load_shop(home_folder(home))
     ledger = Ledger(shop.ledger_url)
     weeks = sorted(ledger.sealed_weeks())[-_SHOWN_WEEKS:] if ledger.is_there else []
     if not weeks:

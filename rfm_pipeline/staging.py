@@ -1,4 +1,4 @@
-"""Half-made files: a private folder for each use, and the clearing up after killed runs."""
+"""Half-made files: a private folder for each use, clearing up after killed runs, and the way to the disk."""
 
 import os
 import shutil
@@ -43,6 +43,15 @@ def replace_files(beside: Path, files: Mapping[Path, bytes], *, mode: int = 0o66
                 file.flush()
                 os.fsync(file.fileno())
             half.replace(path)
+
+
+def to_disk(path: Path) -> None:
+    """Waits until a file, or what a folder lists, is on the disk: a power cut can't take it back."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _is_alive(pid: int) -> bool:

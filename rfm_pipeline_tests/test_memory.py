@@ -45,6 +45,45 @@ def run(home: Path) -> dict[str, float]:
     return told
 
 
+BEFORE_POLARS = """
+import sys
+from importlib import import_module
+from typer.testing import CliRunner
+from rfm_pipeline.cli import app
+
+class Reached(Exception):
+    pass
+
+def bounded_shop(home):
+    assert "polars" not in sys.modules
+    raise Reached
+
+for module in ("cli", "cli_recall", "cli_tags"):
+    import_module(f"rfm_pipeline.{module}").bounded_shop = bounded_shop
+for line in sys.stdin.read().splitlines():
+    done = CliRunner().invoke(app, line.split())
+    assert isinstance(done.exception, Reached), (line, done.exception, done.output)
+    print(line)
+"""
+
+
+def test_every_command_that_works_with_tables_sets_the_bound_before_polars_is_there() -> None:
+    commands = (
+        "run report ui playbook forget=1 recall=preview recall=lint recall=announce recall=plan "
+        "recall=apply recall=status"
+    )
+    lines = [command.replace("=", " ", 1) for command in commands.split()]
+    done = subprocess.run(
+        [sys.executable, "-c", BEFORE_POLARS],
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines() == lines
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux's /proc")
 def test_a_run_over_many_lines_stays_within_the_memory_and_threads_of_the_settings(tmp_path: Path) -> None:
     shop = Drawn(lines=250_000, customers=40_000)

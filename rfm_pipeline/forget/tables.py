@@ -4,12 +4,10 @@ Which tables there are and what they hold the warehouse tells itself, so a new o
 an order stays, without its customer; any other row with the customer's id goes.
 """
 
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -17,7 +15,7 @@ import polars as pl
 
 from rfm_pipeline.forget.person import Person
 from rfm_pipeline.shop import Shop
-from rfm_pipeline.staging import staging_folder
+from rfm_pipeline.staging import staging_folder, to_disk
 from rfm_pipeline.warehouse.duckdb import Session, Warehouse
 from rfm_pipeline.warehouse.sql import used_parameters
 
@@ -171,9 +169,9 @@ def rewrite_without(shop: Shop, warehouse: Warehouse, person: Person) -> None:
         connection.execute("detach rewritten")
         # nothing may be left in the old file's log: it would be taken for the new one's
         connection.execute("force checkpoint")
-        _to_disk(target)
+        to_disk(target)
         target.replace(warehouse.path)
-        _to_disk(warehouse.path.parent)
+        to_disk(warehouse.path.parent)
 
 
 def remove_other_engines(shop: Shop, warehouse: Warehouse) -> None:
@@ -218,11 +216,3 @@ def _without_person(table: _Table, person: Person) -> Iterator[str]:
     for column in table.personal:
         nothing = "null" if table.nullable[column] else "''"
         yield f"""case when {mine} then {nothing} else "{column}" end as "{column}" """
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -38,12 +38,17 @@ def by_hand(shop: Shop, traces: Traces) -> list[str]:
     return lines
 
 
-def closing(traces: Traces) -> list[str]:
+def closing(shop: Shop, traces: Traces) -> list[str]:
     """What to know afterwards, a line each."""
     lines = [
         f"{n} tag{'s' if n > 1 else ''} may still be set in the sink {sink!r}: take them off by hand"
         for sink, n in traces.ledger.tags_left.items()
     ]
+    section = shop.warehouse
+    if section.engine != "spark" and section.spark.tables:
+        lines.append(
+            f"{section.spark.tables} was not touched: if engine spark ever made tables there, delete them"
+        )
     return [
         *lines,
         "orders/ is the shop's own and was not touched: the customer stays out when it is loaded again",

@@ -20,6 +20,7 @@ from uuid import uuid4
 import duckdb
 
 from rfm_pipeline.errors import RfmError, ShopFileError
+from rfm_pipeline.staging import to_disk
 from rfm_pipeline.warehouse.schema import Table
 
 _GLOB = set("*?[]{}")
@@ -121,6 +122,21 @@ class TableStore:
             return []
         names = [str(place).rstrip("/").rpartition("/")[2] for place in found]
         return [name.removeprefix("write=") for name in names if name.startswith("write=")]
+
+    def to_disk(self, table: str, write_id: str, files: Mapping[date, Sequence[str]]) -> None:
+        """Waits until a write's files and folders are on the disk, so that a power cut leaves them whole.
+
+        A storage that is no folder keeps what was closed; its files are not looked at.
+        """
+        if not self.is_local:
+            return
+        write = Path(self.root, table, f"write={write_id}")
+        for week, names in files.items():
+            folder = write / f"week={week}"
+            for path in (*(folder / name for name in names), folder):
+                to_disk(path)
+        for folder in (write, write.parent, write.parent.parent):
+            to_disk(folder)
 
     def prepare(self, table: str) -> None:
         """Makes the folder for a table's writes, where there are folders."""

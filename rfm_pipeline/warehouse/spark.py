@@ -144,6 +144,7 @@ class SparkTransaction(Session):
         except BaseException:
             self.warehouse.store.remove(table.name, f"write={write_id}")
             raise
+        self.warehouse.store.to_disk(table.name, write_id, files)
         self.pointers.move(table.name, weeks, write_id, files)
         self._shown.discard(table.name)
         return {week: rows.get(week, 0) for week in sorted(weeks)}
@@ -206,7 +207,9 @@ class SparkTransaction(Session):
             """,
             params,
         )
-        self.pointers.move(table.name, weeks, write_id, _by_week(copied.fetchall()[0][1]))
+        files = _by_week(copied.fetchall()[0][1])
+        self.warehouse.store.to_disk(table.name, write_id, files)
+        self.pointers.move(table.name, weeks, write_id, files)
         self._shown.discard(table.name)
 
     # Spark

@@ -1,5 +1,6 @@
 """The Spark engine on one machine: its tables are DuckDB's, row for row, and a write is seen whole or not."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import polars as pl
 import pytest
@@ -24,13 +26,22 @@ from rfm_pipeline.sample import make_sample
 from rfm_pipeline.shop import Shop, load_shop
 from rfm_pipeline.warehouse.checks import run_checks
 from rfm_pipeline.warehouse.duckdb import Session, Warehouse
+from rfm_pipeline.warehouse.published import Pointers
 from rfm_pipeline.warehouse.spark import SparkWarehouse
 from rfm_pipeline.weeks import weeks_between
 from rfm_pipeline_tests.diagnose.test_online_retail import DATA, FIRST, LAST
-from rfm_pipeline_tests.helpers import make_shop, shop_of, warehouse_of
+from rfm_pipeline_tests.helpers import warehouse_of
 from rfm_pipeline_tests.random_shops import Shop as RandomShop
-from rfm_pipeline_tests.random_shops import shops_with_rules, to_standard_csv
-from rfm_pipeline_tests.warehouse.engines import SMALL, assert_same_rows, make_all, on_spark, rows_of
+from rfm_pipeline_tests.random_shops import shops_with_rules
+from rfm_pipeline_tests.warehouse.engines import (
+    SMALL,
+    a_random_shop,
+    assert_same_rows,
+    make_all,
+    on_spark,
+    online_retail,
+    rows_of,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAST_WEEK = date(2026, 6, 29)
@@ -129,13 +140,7 @@ def warehouse_of_home(home: Path) -> Warehouse:
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the Online Retail data is not at hand")
 def test_the_online_retail_year_has_the_same_rows(tmp_path: Path) -> None:
-    shop = make_shop(
-        tmp_path / "home",
-        shop={"timezone": "Europe/London", "currency": "GBP", "first_week": FIRST},
-        orders={"preset": "online_retail"},
-    )
-    for file in DATA.glob("*.csv"):
-        shutil.copy(file, shop.orders_dir)
+    shop = online_retail(tmp_path / "home")
     duckdb, spark = Warehouse(shop.warehouse_path, memory_limit="2GB"), on_spark(shop)
     for warehouse in (duckdb, spark):
         make_all(warehouse, shop, weeks_between(FIRST, LAST))
@@ -146,10 +151,7 @@ def test_the_online_retail_year_has_the_same_rows(tmp_path: Path) -> None:
 @given(shops_with_rules(max_orders=60).filter(lambda shop: len(shop.lines) > 40))
 def test_random_shops_have_the_same_rows(random_shop: RandomShop) -> None:
     with TemporaryDirectory() as folder:
-        shop = shop_of(Path(folder), random_shop.rules)
-        to_standard_csv(random_shop.lines, shop.orders_dir / "orders.csv")
-        first = random_shop.rules.first_week
-        weeks = weeks_between(first, date.fromordinal(first.toordinal() + 7 * 20))
+        shop, weeks = a_random_shop(Path(folder), random_shop)
         duckdb, spark = warehouse_of(shop), on_spark(shop)
         for warehouse in (duckdb, spark):
             make_all(warehouse, shop, weeks)
@@ -262,6 +264,36 @@ def test_a_range_written_again_replaces_its_weeks_only_and_leaves_no_rubbish(
     # other tables may still hold what a transaction that was undone above left, until they are written
     mine = {path for path in parquet_files(spark) if {"customer_rfm", "customer_segments"} & set(path.parts)}
     assert mine <= named
+
+
+def test_files_and_their_folders_are_on_the_disk_before_a_pointer_names_them(
+    shop: Shop, spark: SparkWarehouse, weeks: list[date], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[Path] = set()
+    really = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.add(Path(f"/proc/self/fd/{descriptor}").readlink())
+        really(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    seen = {}
+    move = Pointers.move
+
+    def moved(self: Pointers, table: str, *arguments: Any) -> None:
+        seen[table] = set(synced)
+        move(self, table, *arguments)
+
+    monkeypatch.setattr(Pointers, "move", moved)
+    write_customer_rfm(spark, shop, weeks[:2])
+    with spark.transaction() as session:
+        [*pointers] = [each for each in session.pointers.of("customer_rfm") if each.week in weeks[:2]]
+    assert len(pointers) == 2
+    for pointer in pointers:
+        folder = Path(spark.store.root, "customer_rfm", f"write={pointer.write_id}", f"week={pointer.week}")
+        assert pointer.files
+        assert {folder / name for name in pointer.files} <= seen["customer_rfm"]
+        assert {folder, folder.parent, folder.parent.parent} <= seen["customer_rfm"]
 
 
 def test_a_week_without_rows_is_a_week_that_was_made(spark: SparkWarehouse, weeks: list[date]) -> None:

@@ -5,20 +5,28 @@ import threading
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from polars.testing import assert_frame_equal
 
 from rfm_pipeline.shop import Shop, load_shop
 from rfm_pipeline.warehouse.cluster import stop_spark
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import weeks_between
+from rfm_pipeline_tests.diagnose.test_online_retail import DATA, FIRST, LAST
 from rfm_pipeline_tests.helpers import diagnose, ingest, warehouse_of
+from rfm_pipeline_tests.random_shops import Shop as RandomShop
+from rfm_pipeline_tests.random_shops import shops_with_rules
 from rfm_pipeline_tests.warehouse.engines import (
     Cluster,
+    a_random_shop,
     assert_same_rows,
     make_all,
     of_cluster,
     on_spark,
+    online_retail,
     rows_of,
     standalone_cluster,
 )
@@ -54,6 +62,33 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with standalone_cluster(tmp_path_factory.mktemp("processes")) as cluster:
         yield cluster
         stop_spark()
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the Online Retail data is not at hand")
+def test_the_online_retail_year_has_the_same_rows(cluster: Cluster, tmp_path: Path) -> None:
+    shop = online_retail(tmp_path / "home")
+    assert_same_on(cluster, shop, weeks_between(FIRST, LAST))
+
+
+@settings(max_examples=1, derandomize=True, suppress_health_check=list(HealthCheck), deadline=None)
+@given(shops_with_rules(max_orders=60).filter(lambda shop: len(shop.lines) > 40))
+def test_a_random_shop_has_the_same_rows(cluster: Cluster, random_shop: RandomShop) -> None:
+    with TemporaryDirectory() as folder:
+        assert_same_on(cluster, *a_random_shop(Path(folder), random_shop))
+
+
+def assert_same_on(cluster: Cluster, shop: Shop, weeks: list[date]) -> None:
+    """The cluster's tables of a shop are DuckDB's, row for row."""
+    duckdb, spark = warehouse_of(shop), on_spark(shop, cluster.url, of_cluster())
+    for warehouse in (duckdb, spark):
+        make_all(warehouse, shop, weeks)
+    one, other = rows_of(duckdb), rows_of(spark)
+    assert one["customer_rfm"].height
+    for table, rows in one.items():
+        assert_frame_equal(rows, other[table], check_exact=True)
+
+
+# The last test: it leaves the cluster with one worker
 
 
 def test_a_worker_killed_during_a_range_run_changes_nothing(
