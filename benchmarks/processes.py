@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 RFM = str(Path(sys.executable).with_name("rfm"))
+_PATIENCE_SECONDS = 10
 _GROUPS = (
     (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
     (Path("/sys/fs/cgroup"), "memory.max"),
@@ -98,9 +99,22 @@ def bounded(gibibytes: float) -> Iterator[Callable[[], None]]:
         try:
             yield lambda group=group: (group / "cgroup.procs").write_text(str(os.getpid()), "ascii")
         finally:
-            group.rmdir()
+            _remove(group)
         return
     yield lambda: resource.setrlimit(resource.RLIMIT_DATA, (size, size))
+
+
+def _remove(group: Path) -> None:
+    """Removes a control group; for a moment after its last process ended the kernel calls it busy."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            group.rmdir()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 @cache

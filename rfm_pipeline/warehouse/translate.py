@@ -187,10 +187,6 @@ def _said_otherwise(node: exp.Expr) -> exp.Expr:
             # DuckDB passes over rows whose wanted value is null, Spark over those whose measure is
             measured = exp.If(this=exp.Not(this=_is_null(node.this)), true=node.expression)
             node.set("expression", exp.Case(ifs=[measured]))
-        case exp.PercentileCont() if node.expression is not None:
-            return exp.Anonymous(this="percentile", expressions=[node.this, node.expression])
-        case exp.Quantile():
-            return exp.Anonymous(this="percentile", expressions=[node.this, node.args["quantile"]])
         case exp.Anonymous() if node.name.lower() == "hash":
             # Spark's passes over nulls: it wouldn't tell (1, null) from (null, 1)
             told = [part for value in node.expressions for part in (value, _is_null(value))]

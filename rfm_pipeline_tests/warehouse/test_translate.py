@@ -96,11 +96,6 @@ def test_the_latest_name_passes_over_unknown_ones_on_spark_too() -> None:
     assert said == "SELECT MAX_BY(name, CASE WHEN NOT name IS NULL THEN day END) AS latest FROM t"
 
 
-def test_a_quantile_is_interpolated_as_duckdb_does() -> None:
-    said = spark("select quantile_cont(m, $q) as limit_m from t", q=Decimal("0.75"))
-    assert said == "SELECT PERCENTILE(m, CAST('0.75' AS DECIMAL(3, 2))) AS limit_m FROM t"
-
-
 def test_contents_with_nulls_in_other_places_are_told_apart() -> None:
     assert spark("select hash(a, b) as content from t") == (
         "SELECT XXHASH64(a, a IS NULL, b, b IS NULL) AS content FROM t"
