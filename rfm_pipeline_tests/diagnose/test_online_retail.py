@@ -1,11 +1,6 @@
-"""The UCI Online Retail data: a real shop's year, against known figures and the plain reading.
-
-Skipped where the data isn't at hand: RFM_ONLINE_RETAIL, or ``shared/data/online_retail`` beside the
-repository.
-"""
+"""The UCI Online Retail data: a real shop's year, against known figures and the plain reading."""
 
 import csv
-import os
 import shutil
 from datetime import date, datetime
 from decimal import Decimal
@@ -25,28 +20,18 @@ from rfm_pipeline_tests.helpers import (
     all_weekly_rows,
     diagnose,
     ingest,
-    make_shop,
     snapshots,
 )
+from rfm_pipeline_tests.online_retail import DATA, FIRST, LAST, needs_online_retail, online_retail
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-DATA = Path(os.environ.get("RFM_ONLINE_RETAIL", REPOSITORY.parent / "shared" / "data" / "online_retail"))
-FIRST, LAST = date(2011, 3, 7), date(2011, 12, 5)
 WEEKS = weeks_between(FIRST, LAST)
 
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the Online Retail data is not at hand")
+pytestmark = needs_online_retail
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    shop = make_shop(
-        tmp_path_factory.mktemp("online_retail"),
-        shop={"timezone": "Europe/London", "currency": "GBP", "first_week": FIRST},
-        orders={"preset": "online_retail"},
-    )
-    for file in DATA.glob("*.csv"):
-        shutil.copy(file, shop.orders_dir)
-    return shop
+    return online_retail(tmp_path_factory.mktemp("online_retail"))
 
 
 @pytest.fixture(scope="module")

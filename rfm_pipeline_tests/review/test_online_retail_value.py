@@ -1,7 +1,6 @@
 """The value of the silent on the Online Retail data: predicted at a week, against what followed."""
 
 import csv
-import shutil
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -14,24 +13,17 @@ from rfm_pipeline.review.sleeping import write_sleeping_value
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import as_of, weeks_between
-from rfm_pipeline_tests.diagnose.test_online_retail import DATA, FIRST
-from rfm_pipeline_tests.helpers import diagnose, ingest, make_shop
+from rfm_pipeline_tests.helpers import diagnose, ingest
+from rfm_pipeline_tests.online_retail import DATA, FIRST, needs_online_retail, online_retail
 
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the Online Retail data is not at hand")
+pytestmark = needs_online_retail
 
 WEEK = date(2011, 7, 4)
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    shop = make_shop(
-        tmp_path_factory.mktemp("retail"),
-        shop={"timezone": "Europe/London", "currency": "GBP", "first_week": FIRST},
-        orders={"preset": "online_retail"},
-    )
-    for file in DATA.glob("*.csv"):
-        shutil.copy(file, shop.orders_dir)
-    return shop
+    return online_retail(tmp_path_factory.mktemp("retail"))
 
 
 @pytest.fixture(scope="module")

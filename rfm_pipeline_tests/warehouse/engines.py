@@ -1,6 +1,5 @@
 """The same shop on two engines: one home of which both make their tables, and a Spark small enough."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +17,7 @@ from rfm_pipeline.shop import Shop, SparkSection, WarehouseSection
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.warehouse.spark import SparkWarehouse
 from rfm_pipeline.weeks import WEEK, weeks_between
-from rfm_pipeline_tests.diagnose.test_online_retail import DATA, FIRST
-from rfm_pipeline_tests.helpers import WEEKLY_TABLES, diagnose, ingest, make_shop, shop_of
+from rfm_pipeline_tests.helpers import WEEKLY_TABLES, diagnose, ingest, shop_of
 from rfm_pipeline_tests.random_shops import Shop as RandomShop
 from rfm_pipeline_tests.random_shops import to_standard_csv
 from rfm_pipeline_tests.warehouse.processes import free_port, kill_group, wait_for_line
@@ -44,18 +42,6 @@ def on_spark(shop: Shop, master: str = "local[2]", conf: Mapping[str, str] = SMA
     warehouse = warehouse_of(shop.model_copy(update={"warehouse": section}))
     assert isinstance(warehouse, SparkWarehouse)
     return warehouse
-
-
-def online_retail(home: Path) -> Shop:
-    """A home with the Online Retail year's exports; nothing is made of them yet."""
-    shop = make_shop(
-        home,
-        shop={"timezone": "Europe/London", "currency": "GBP", "first_week": FIRST},
-        orders={"preset": "online_retail"},
-    )
-    for file in DATA.glob("*.csv"):
-        shutil.copy(file, shop.orders_dir)
-    return shop
 
 
 def a_random_shop(home: Path, random_shop: RandomShop) -> tuple[Shop, list[date]]:

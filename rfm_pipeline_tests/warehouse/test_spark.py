@@ -29,8 +29,8 @@ from rfm_pipeline.warehouse.duckdb import Session, Warehouse
 from rfm_pipeline.warehouse.published import Pointers
 from rfm_pipeline.warehouse.spark import SparkWarehouse
 from rfm_pipeline.weeks import weeks_between
-from rfm_pipeline_tests.diagnose.test_online_retail import DATA, FIRST, LAST
 from rfm_pipeline_tests.helpers import warehouse_of
+from rfm_pipeline_tests.online_retail import FIRST, LAST, needs_online_retail, online_retail
 from rfm_pipeline_tests.random_shops import Shop as RandomShop
 from rfm_pipeline_tests.random_shops import shops_with_rules
 from rfm_pipeline_tests.warehouse.engines import (
@@ -39,7 +39,6 @@ from rfm_pipeline_tests.warehouse.engines import (
     assert_same_rows,
     make_all,
     on_spark,
-    online_retail,
     rows_of,
 )
 
@@ -138,7 +137,7 @@ def warehouse_of_home(home: Path) -> Warehouse:
     return engine_of(load_shop(home))
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the Online Retail data is not at hand")
+@needs_online_retail
 def test_the_online_retail_year_has_the_same_rows(tmp_path: Path) -> None:
     shop = online_retail(tmp_path / "home")
     duckdb, spark = Warehouse(shop.warehouse_path, memory_limit="2GB"), on_spark(shop)

@@ -15,8 +15,8 @@ from rfm_pipeline.shop import Shop, load_shop
 from rfm_pipeline.warehouse.cluster import stop_spark
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import weeks_between
-from rfm_pipeline_tests.diagnose.test_online_retail import DATA, FIRST, LAST
 from rfm_pipeline_tests.helpers import diagnose, ingest, warehouse_of
+from rfm_pipeline_tests.online_retail import FIRST, LAST, needs_online_retail, online_retail
 from rfm_pipeline_tests.random_shops import Shop as RandomShop
 from rfm_pipeline_tests.random_shops import shops_with_rules
 from rfm_pipeline_tests.warehouse.engines import (
@@ -26,7 +26,6 @@ from rfm_pipeline_tests.warehouse.engines import (
     make_all,
     of_cluster,
     on_spark,
-    online_retail,
     rows_of,
     standalone_cluster,
 )
@@ -64,7 +63,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         stop_spark()
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the Online Retail data is not at hand")
+@needs_online_retail
 def test_the_online_retail_year_has_the_same_rows(cluster: Cluster, tmp_path: Path) -> None:
     shop = online_retail(tmp_path / "home")
     assert_same_on(cluster, shop, weeks_between(FIRST, LAST))
