@@ -23,11 +23,12 @@ from rfm_pipeline.errors import RfmError, WarehouseBusyError
 from rfm_pipeline.forget import Traces, forget
 from rfm_pipeline.forget.person import Person
 from rfm_pipeline.forget.tables import BLANKED
+from rfm_pipeline.forget.words import closing as closing_words
 from rfm_pipeline.ledger import Ledger, tombstone_digest
 from rfm_pipeline.recall.marks import mark_of, marked
 from rfm_pipeline.recall.schemas import OUTREACH_FINDINGS, OUTREACH_LOG
 from rfm_pipeline.sample import make_sample
-from rfm_pipeline.shop import Shop, load_shop
+from rfm_pipeline.shop import Shop, SparkSection, load_shop
 from rfm_pipeline_tests.helpers import ingest, make_shop, warehouse_of, write_export
 from rfm_pipeline_tests.test_killed_runs import (
     finish,
@@ -520,6 +521,18 @@ def test_a_workbook_of_contacts_is_left_for_somebody_to_see_to(
     assert "c1" not in {row[1] for row in warehouse_rows(shop.home)["customer_activity"]}
     workbook(shop.contacts_dir / "crm.xlsx", ("customer_id",), ("c10",))
     assert rfm("forget", "c1", "--home", shop.home, "--yes") == 0
+
+
+@pytest.mark.parametrize(("engine", "is_told"), [("duckdb", True), ("spark", False)])
+def test_tables_that_spark_left_elsewhere_are_told_of_when_it_is_no_longer_in_use(
+    shop: Shop, engine: str, is_told: bool
+) -> None:
+    traces = forget_in(shop.home, "c1")
+    section = shop.warehouse.model_copy(
+        update={"engine": engine, "spark": SparkSection(tables="s3a://bucket/rfm")}
+    )
+    told = closing_words(shop.model_copy(update={"warehouse": section}), traces)
+    assert any("s3a://bucket/rfm was not touched" in line for line in told) is is_told
 
 
 def test_a_contact_file_that_cannot_be_read_is_named(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

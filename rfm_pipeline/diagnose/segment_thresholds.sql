@@ -1,7 +1,7 @@
 -- segment_thresholds: one row is a week, with the thresholds in force when it was diagnosed.
--- High M begins at a fixed amount ($monetary_high_amount) or at a quantile of the week's customers, with linear
--- interpolation between the two customers beside it. The customers are counted by amount first: the quantile
--- of many weeks then needs no memory for each of their customers.
+-- High M begins at a fixed amount ($monetary_high_amount) or at a quantile of the week's customers, with
+-- linear interpolation between the two customers beside it, found on a ladder like that of low_prices. The
+-- customers are counted by amount first: many weeks then need no memory for each of their customers.
 with
 
 amounts as (

@@ -36,6 +36,7 @@ from rfm_pipeline_tests.random_shops import shops_with_rules
 from rfm_pipeline_tests.warehouse.engines import (
     SMALL,
     a_random_shop,
+    assert_equal_frames,
     assert_same_rows,
     make_all,
     on_spark,
@@ -154,9 +155,7 @@ def test_random_shops_have_the_same_rows(random_shop: RandomShop) -> None:
         duckdb, spark = warehouse_of(shop), on_spark(shop)
         for warehouse in (duckdb, spark):
             make_all(warehouse, shop, weeks)
-        one, other = rows_of(duckdb), rows_of(spark)
-        for table in one:
-            assert_frame_equal(one[table], other[table], check_exact=True)
+        assert_equal_frames(rows_of(duckdb), rows_of(spark))
 
 
 def test_a_small_shop_has_the_same_rows(duckdb: Warehouse, spark: SparkWarehouse) -> None:

@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from polars.testing import assert_frame_equal
 
 from rfm_pipeline.shop import Shop, load_shop
 from rfm_pipeline.warehouse.cluster import stop_spark
@@ -22,6 +21,7 @@ from rfm_pipeline_tests.random_shops import shops_with_rules
 from rfm_pipeline_tests.warehouse.engines import (
     Cluster,
     a_random_shop,
+    assert_equal_frames,
     assert_same_rows,
     make_all,
     of_cluster,
@@ -83,8 +83,7 @@ def assert_same_on(cluster: Cluster, shop: Shop, weeks: list[date]) -> None:
         make_all(warehouse, shop, weeks)
     one, other = rows_of(duckdb), rows_of(spark)
     assert one["customer_rfm"].height
-    for table, rows in one.items():
-        assert_frame_equal(rows, other[table], check_exact=True)
+    assert_equal_frames(one, other)
 
 
 # The last test: it leaves the cluster with one worker
