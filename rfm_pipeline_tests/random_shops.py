@@ -284,6 +284,13 @@ def with_oddities(draw: st.DrawFn, lines: list[Line]) -> list[Line]:
     return odd
 
 
+@st.composite
+def any_shops(draw: st.DrawFn) -> Shop:
+    """Random shops with any order, one in three with what only a broken export holds."""
+    shop = draw(shops_with_rules().filter(lambda shop: bool(shop.lines)))
+    return Shop(draw(with_oddities(shop.lines)), shop.rules) if draw(st.integers(0, 2)) == 0 else shop
+
+
 def to_standard_csv(lines: Sequence[Line], path: Path) -> None:
     """Write lines as UTF-8 CSV under the canonical column names; nothing stands for null.
 

@@ -1,22 +1,49 @@
 -- customer_rfm: one row is a customer at a week: what was known of them before as_of.
--- All up to the first week asked for is added up to an opening total. Only customers with activity in the later
+-- All up to the first week asked for is added up to an opening total: what customer_totals holds of it and what
+-- happened since, or, where it holds only later weeks, everything. Only customers with activity in the later
 -- weeks get running totals, which hold from one activity to the next; every week finds its total by that span.
--- So a single week costs one group by, and a range adds up the past once.
+-- So a single week adds up the newest part of the past, and a range adds up the past once.
 with
 
-opening as (
+known as (
+
+    select * from customer_totals
+    where week = (
+        select max(week) from customer_totals where week <= (select min(week) from target_weeks)
+    )
+
+),
+
+since as (
 
     select
         customer_id,
-        (select min(week) from target_weeks) as week,
         sum(orders - refunded_orders) as frequency,
         sum(sales - refunds) as monetary,
         min(first_order_at) as first_order_at,
         max(last_order_at) as last_order_at,
         max(last_return_at) as last_return_at,
     from customer_activity
-    where week <= (select min(week) from target_weeks)
+    where
+        week <= (select min(week) from target_weeks)
+        and week > coalesce((select max(week) from known), date '0001-01-01')
     group by customer_id
+
+),
+
+opening as (
+
+    select
+        coalesce(k.customer_id, s.customer_id) as customer_id,
+        (select min(week) from target_weeks) as week,
+        coalesce(k.frequency, 0) + coalesce(s.frequency, 0) as frequency,
+        coalesce(k.monetary, 0) + coalesce(s.monetary, 0) as monetary,
+        -- of two times the one that is there
+        least(k.first_order_at, s.first_order_at) as first_order_at,
+        greatest(k.last_order_at, s.last_order_at) as last_order_at,
+        greatest(k.last_return_at, s.last_return_at) as last_return_at,
+    from known k
+    full join since s on s.customer_id = k.customer_id
 
 ),
 

@@ -5,6 +5,7 @@ Every function takes any number of weeks and is one set-based statement a table.
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from itertools import accumulate
 from typing import Any
 
 from rfm_pipeline.diagnose.schemas import (
@@ -12,6 +13,7 @@ from rfm_pipeline.diagnose.schemas import (
     CUSTOMER_ACTIVITY,
     CUSTOMER_RFM,
     CUSTOMER_SEGMENTS,
+    CUSTOMER_TOTALS,
     LOW_PRICES,
     NEW_SILENT_CHURNERS,
     SEGMENT_THRESHOLDS,
@@ -25,6 +27,11 @@ from rfm_pipeline.warehouse.sql import read_sql
 from rfm_pipeline.weeks import WEEK, shop_now
 
 Rows = dict[date, int]
+
+# customer_totals adds up this share of the activity; late changes mostly fall into the rest
+TOTALS_SHARE = 7 / 8
+# and is made anew when it holds less than this
+TOTALS_SHARE_LEAST = 3 / 4
 
 
 def sql_of(table: Table) -> str:
@@ -67,10 +74,34 @@ def update_customer_activity(warehouse: Warehouse) -> Rows:
         if not weeks:
             return {}
         rows = session.rewrite_weeks(CUSTOMER_ACTIVITY, weeks, sql_of(CUSTOMER_ACTIVITY))
+        _keep_totals(session, weeks)
         session.note_input_changes("select week from touched_weeks")
         session.execute("insert into unchecked_weeks select week from target_weeks")
         session.execute("delete from touched_weeks")
         return rows
+
+
+def _keep_totals(session: Session, changed: Sequence[date]) -> None:
+    """Makes ``customer_totals`` anew if it holds a week that changed, or too little of the past.
+
+    Args:
+        session: In which ``customer_activity`` was written.
+        changed: The weeks that were.
+    """
+    session.create(CUSTOMER_TOTALS)
+    held = session.value("select max(week) from customer_totals")
+    counted = session.execute(
+        "select week, count(*) from customer_activity group by week order by week"
+    ).fetchall()
+    enough = TOTALS_SHARE * sum(rows for _, rows in counted)
+    least = TOTALS_SHARE_LEAST * sum(rows for _, rows in counted)
+    if held is not None and held < min(changed) and sum(n for week, n in counted if week <= held) >= least:
+        return
+    if held is not None:
+        session.rewrite_weeks(CUSTOMER_TOTALS, [held], "select * from customer_totals where false")
+    up_to = zip((week for week, _ in counted), accumulate(rows for _, rows in counted), strict=True)
+    if full := [week for week, rows in up_to if rows <= enough]:
+        session.rewrite_weeks(CUSTOMER_TOTALS, full[-1:], sql_of(CUSTOMER_TOTALS))
 
 
 def note_activity_checked(warehouse: Warehouse) -> None:
@@ -128,6 +159,8 @@ def write_customer_rfm(
     """
     with warehouse.transaction() as session:
         require_coverage(shop, newest_order_at(session, now or shop_now(shop)), weeks)
+        # a warehouse of an older version has none yet: all activity is added up
+        session.create(CUSTOMER_TOTALS)
         return session.replace_weeks(CUSTOMER_RFM, weeks, sql_of(CUSTOMER_RFM), parameters(shop))
 
 

@@ -48,6 +48,24 @@ CUSTOMER_ACTIVITY = Table(
     weekly=False,
 )
 
+CUSTOMER_TOTALS = Table(
+    name="customer_totals",
+    schema=pa.DataFrameSchema(
+        {
+            "week": column(pl.Date, "the Monday of the week up to which all activity is added up"),
+            **_CUSTOMER,
+            "frequency": column(pl.Int64, "paid orders, minus those fully refunded", at_least(0)),
+            "monetary": column(MONEY, "money paid, minus refunds and returns; may be negative"),
+            "first_order_at": column(TIME, "earliest paid order", nullable=True),
+            "last_order_at": column(TIME, "latest paid order", nullable=True),
+            "last_return_at": column(TIME, "latest refund or return", nullable=True),
+        },
+        strict=True,
+    ),
+    key=("week", "customer_id"),
+    weekly=False,
+)
+
 CUSTOMER_RFM = Table(
     name="customer_rfm",
     schema=pa.DataFrameSchema(
@@ -168,6 +186,7 @@ NEW_SILENT_CHURNERS = Table(
 
 TABLES = (
     CUSTOMER_ACTIVITY,
+    CUSTOMER_TOTALS,
     CUSTOMER_RFM,
     SEGMENT_THRESHOLDS,
     CUSTOMER_SEGMENTS,

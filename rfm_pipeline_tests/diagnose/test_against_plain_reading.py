@@ -21,17 +21,10 @@ from rfm_pipeline.diagnose.schemas import CUSTOMER_RFM, SEGMENT_THRESHOLDS
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline_tests import plain_reading as plain
 from rfm_pipeline_tests.helpers import diagnosed, table_rows
-from rfm_pipeline_tests.random_shops import Shop, shops_with_rules, with_oddities
+from rfm_pipeline_tests.random_shops import Shop, any_shops
 
 Rows = dict[Any, Any]
 PRODUCT_NAMES = {"favourite_product", "product_name"}
-
-
-@st.composite
-def any_shops(draw: st.DrawFn) -> Shop:
-    """Random shops with any order, one in three with what only a broken export holds."""
-    shop = draw(shops_with_rules().filter(lambda shop: bool(shop.lines)))
-    return Shop(draw(with_oddities(shop.lines)), shop.rules) if draw(st.integers(0, 2)) == 0 else shop
 
 
 def exact(value: Decimal | None) -> Fraction | None:

@@ -23,7 +23,14 @@ from rfm_pipeline_tests.random_shops import to_standard_csv
 from rfm_pipeline_tests.warehouse.processes import free_port, kill_group, wait_for_line
 
 LOOPBACK = "127.0.0.1"
-TABLES = ("order_lines", "customer_activity", *WEEKLY_TABLES, "snapshots", "input_changes")
+TABLES = (
+    "order_lines",
+    "customer_activity",
+    "customer_totals",
+    *WEEKLY_TABLES,
+    "snapshots",
+    "input_changes",
+)
 # little data, and few seconds to live: no compiling for speed, few tasks
 SMALL = {
     "spark.sql.shuffle.partitions": "2",
