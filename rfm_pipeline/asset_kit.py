@@ -6,7 +6,7 @@ The only module between a stage's plain functions and Dagster; a stage's ``asset
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any
 
 import dagster as dg
@@ -109,13 +109,19 @@ def asset_arguments(
     }
     if partitions is not None:
         arguments["partitions_def"] = partitions
-        arguments["freshness_policy"] = dg.FreshnessPolicy.cron(
-            # the schedule runs Monday 06:00; two hours later the week should be there
-            deadline_cron="0 8 * * 1",
-            lower_bound_delta=timedelta(hours=8),
-            timezone=shop.shop.timezone,
-        )
+        arguments["freshness_policy"] = _fresh_on_monday(shop.shop.timezone)
     return arguments
+
+
+# Dagster walks through the schedule's times each time that a policy is made
+@lru_cache(maxsize=1)
+def _fresh_on_monday(timezone: str) -> dg.FreshnessPolicy:
+    return dg.FreshnessPolicy.cron(
+        # the schedule runs Monday 06:00; two hours later the week should be there
+        deadline_cron="0 8 * * 1",
+        lower_bound_delta=timedelta(hours=8),
+        timezone=timezone,
+    )
 
 
 def handout_arguments(

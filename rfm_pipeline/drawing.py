@@ -3,8 +3,10 @@
 Belongs here: nothing that knows what is drawn.
 """
 
+import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 _SYMBOLS: Final = {"CNY": "¥", "GBP": "£", "EUR": "€", "USD": "$", "JPY": "¥", "HKD": "HK$"}
@@ -28,9 +30,15 @@ DARK: Final = Theme("#1b1d21", "#e4e4e4", "#a2a2a2", "#3a3d42")
 
 def to_svg(chart: Any) -> str:
     """An Altair chart as an SVG document."""
+    return _draw(json.dumps(chart.to_dict(validate=False), ensure_ascii=False))
+
+
+# a run draws the same chart for the lineage and for the page; a sixth of a second each
+@lru_cache(maxsize=16)
+def _draw(vega_lite: str) -> str:
     import vl_convert
 
-    return _slim(str(vl_convert.vegalite_to_svg(chart.to_dict(validate=False))))
+    return _slim(str(vl_convert.vegalite_to_svg(vega_lite)))
 
 
 def _slim(svg: str) -> str:

@@ -226,7 +226,6 @@ def _segment_metadata(warehouse: Warehouse, shop: Shop, week: date) -> dict[str,
         frequency_high=limits["frequency_high"],
         monetary_high=float(limits["monetary_high"]),
         currency=shop.shop.currency,
-        title=f"{shop.shop.name} · {week} 当周 · {totals['customers'].sum():,} 位客户",
     )
     return {
         "quadrants": dg.MetadataValue.md(

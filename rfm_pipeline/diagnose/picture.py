@@ -69,7 +69,12 @@ order by all
 
 
 def quadrant_svg(
-    cells: pl.DataFrame, *, frequency_high: int, monetary_high: float, currency: str, title: str
+    cells: pl.DataFrame,
+    *,
+    frequency_high: int,
+    monetary_high: float,
+    currency: str,
+    title: str = "客户都在哪里",
 ) -> str:
     """Draws the picture.
 

@@ -28,7 +28,6 @@ from rfm_pipeline.review.schemas import (
 from rfm_pipeline.review.sleeping import write_sleeping_value
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
-from rfm_pipeline.weeks import as_of
 
 STAGE = "review"
 _LEDGER_KINDS = frozenset({"duckdb", "sql", "sqlite"})
@@ -275,10 +274,9 @@ def _effect_metadata(warehouse: Warehouse, shop: Shop, week: date) -> dict[str, 
     pooled = effects.filter(pl.col("scope") == "pooled", pl.col("churn_class") == "all").to_dicts()
     if not pooled:
         return {"verdict": "no list was sealed yet"}
-    title = f"{shop.shop.name} · 召回有没有用 · 截至 {as_of(week)}"
     names = ("campaigns", "verdict", "reason", "rate_lift", "incremental_customers", "incremental_sales")
     return {
-        "effect": _picture("召回效果", lambda: effect_svg(effects, title=title)),
+        "effect": _picture("召回效果", lambda: effect_svg(effects)),
         **_figures(pooled[0], *names),
     }
 
@@ -288,7 +286,6 @@ def _sleeping_metadata(warehouse: Warehouse, shop: Shop, week: date) -> dict[str
 
     totals = _one(warehouse, "sleeping_totals", week)
     cells = _rows(warehouse, "sleeping_value", week)
-    title = f"{shop.shop.name} · 沉睡的金矿值多少 · 截至 {as_of(week)}"
     names = (
         "customers",
         "value",
@@ -299,9 +296,7 @@ def _sleeping_metadata(warehouse: Warehouse, shop: Shop, week: date) -> dict[str
         "status",
         "reason",
     )
-    picture = _picture(
-        "沉睡价值", lambda: sleeping_svg(cells, totals, currency=shop.shop.currency, title=title)
-    )
+    picture = _picture("沉睡价值", lambda: sleeping_svg(cells, totals, currency=shop.shop.currency))
     return {"sleeping": picture, **_figures(totals, *names)}
 
 
@@ -314,10 +309,9 @@ def _backtest_metadata(warehouse: Warehouse, shop: Shop, week: date) -> dict[str
     found = _figures(overall, "weeks_tested", "error", "covered", "status", "reason")
     if cells.is_empty():
         return found
-    title = f"{shop.shop.name} · 预测准不准 · 截至 {as_of(week)}"
     return {
-        "backtest": _picture("回测", lambda: backtest_svg(summary, currency=shop.shop.currency, title=title)),
-        "calibration": _picture("校准", lambda: calibration_svg(cells, title=title)),
+        "backtest": _picture("回测", lambda: backtest_svg(summary, currency=shop.shop.currency)),
+        "calibration": _picture("校准", lambda: calibration_svg(cells)),
         **found,
     }
 
@@ -333,7 +327,6 @@ def _dormancy_metadata(warehouse: Warehouse, shop: Shop, week: date) -> dict[str
             curve,
             dormant_after_days=advice["dormant_after_days"],
             recommended_days=advice["recommended_days"],
-            title=f"{shop.shop.name} · 沉默多久才算沉默 · 截至 {as_of(week)}",
         ),
     )
     names = ("dormant_after_days", "recommended_days", "status", "reason")

@@ -30,7 +30,12 @@ _PERCENT = ".1~%"
 
 
 def sleeping_svg(
-    cells: pl.DataFrame, totals: Mapping[str, Any], *, currency: str, title: str, theme: Theme = LIGHT
+    cells: pl.DataFrame,
+    totals: Mapping[str, Any],
+    *,
+    currency: str,
+    title: str = "沉睡的价值，按沉默时长",
+    theme: Theme = LIGHT,
 ) -> str:
     """What the silent will bring, by length of silence and class.
 
@@ -94,7 +99,7 @@ def sleeping_svg(
     return _drawn(alt.layer(bars, words), title, subtitle, theme, height=44 * len(spans))
 
 
-def newly_silent_svg(counts: pl.DataFrame, *, title: str, theme: Theme = LIGHT) -> str:
+def newly_silent_svg(counts: pl.DataFrame, *, title: str = "每周新增静默客户", theme: Theme = LIGHT) -> str:
     """How many fell silent each week, by class.
 
     Args:
@@ -135,7 +140,7 @@ def dormancy_svg(
     *,
     dormant_after_days: int,
     recommended_days: int | None,
-    title: str,
+    title: str = "还会自己回来的可能，按已沉默的天数",
     theme: Theme = LIGHT,
 ) -> str:
     """The share who still come back, by length of silence and number of orders.
@@ -186,7 +191,9 @@ def dormancy_svg(
     return _drawn(alt.layer(ribbons, lines, *(layer for pair in rules for layer in pair)), title, "", theme)
 
 
-def backtest_svg(summary: pl.DataFrame, *, currency: str, title: str, theme: Theme = LIGHT) -> str:
+def backtest_svg(
+    summary: pl.DataFrame, *, currency: str, title: str = "预测准不准", theme: Theme = LIGHT
+) -> str:
     """What was predicted at past weeks, with its interval, and what came.
 
     Args:
@@ -236,7 +243,9 @@ def backtest_svg(summary: pl.DataFrame, *, currency: str, title: str, theme: The
     return _drawn(alt.layer(ranges, marks), title, subtitle, theme)
 
 
-def calibration_svg(backtest: pl.DataFrame, *, title: str, theme: Theme = LIGHT) -> str:
+def calibration_svg(
+    backtest: pl.DataFrame, *, title: str = "预测的回来可能准不准", theme: Theme = LIGHT
+) -> str:
     """The share who returned against the predicted chance: on the diagonal if the chances are right.
 
     Args:
@@ -293,7 +302,13 @@ def calibration_svg(backtest: pl.DataFrame, *, title: str, theme: Theme = LIGHT)
     )
 
 
-def effect_svg(effects: pl.DataFrame, *, title: str, campaigns: int = 12, theme: Theme = LIGHT) -> str:
+def effect_svg(
+    effects: pl.DataFrame,
+    *,
+    title: str = "回流率的差别，逐期与合计",
+    campaigns: int = 12,
+    theme: Theme = LIGHT,
+) -> str:
     """The difference in response rates with its interval: the newest campaigns, and all together.
 
     Args:

@@ -334,23 +334,19 @@ def draw(shop: Shop, figures: Figures, cells: pl.DataFrame, limits: Mapping[str,
             frequency_high=limits["frequency_high"],
             monetary_high=float(limits["monetary_high"]),
             currency=currency,
-            title="客户都在哪里",
         )
     if figures.newly_silent["customers"].sum():
-        pictures["newly_silent"] = newly_silent_svg(figures.newly_silent, title="每周新增静默客户")
+        pictures["newly_silent"] = newly_silent_svg(figures.newly_silent)
     if figures.sleeping["value"] is not None:
-        pictures["sleeping"] = sleeping_svg(
-            figures.cells, figures.sleeping, currency=currency, title="沉睡的价值，按沉默时长"
-        )
+        pictures["sleeping"] = sleeping_svg(figures.cells, figures.sleeping, currency=currency)
     if "known" in figures.curve["status"].to_list():
         pictures["dormancy"] = dormancy_svg(
             figures.curve,
             dormant_after_days=figures.advice["dormant_after_days"],
             recommended_days=figures.advice["recommended_days"],
-            title="还会自己回来的可能，按已沉默的天数",
         )
     if figures.pooled is not None and figures.pooled["rate_lift"] is not None:
-        pictures["effect"] = effect_svg(figures.effects, title="回流率的差别，逐期与合计")
+        pictures["effect"] = effect_svg(figures.effects)
     return {name: in_page_colours(svg, name) for name, svg in pictures.items()}
 
 

@@ -157,3 +157,13 @@ def test_the_arms_ratio_is_tested_by_counting_out_the_binomial(
     chances = [math.comb(assigned, n) * share**n * (1 - share) ** (assigned - n) for n in range(assigned + 1)]
     as_unlikely = sum(chance for chance in chances if chance <= chances[holdout] * (1 + 1e-7))
     assert ratio_p(holdout, assigned, share) == pytest.approx(as_unlikely)
+
+
+@pytest.mark.parametrize("assigned", [1, 200, 100_000])
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.5])
+def test_the_arms_ratio_is_tested_as_scipy_does(assigned: int, share: float) -> None:
+    spread = math.sqrt(assigned * share * (1 - share))
+    for deviation in (-40, -3, -1, 0, 0.5, 2, 4):
+        holdout = min(max(round(assigned * share + deviation * spread), 0), assigned)
+        expected = stats.binomtest(holdout, assigned, share).pvalue
+        assert ratio_p(holdout, assigned, share) == pytest.approx(expected, rel=1e-8, abs=1e-300)
