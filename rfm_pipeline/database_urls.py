@@ -7,12 +7,15 @@ part of a URL but host, port and database.
 import os
 import re
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
-import psycopg
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from rfm_pipeline.errors import RfmError
+
+if TYPE_CHECKING:
+    import psycopg
 
 POSTGRESQL_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 POSTGRESQL_OPTIONS = {
@@ -84,7 +87,7 @@ def is_lost(sqlstate: str) -> bool:
     return sqlstate.startswith("08") or sqlstate in _LOST
 
 
-def postgresql_refusal(error: psycopg.Error) -> str:
+def postgresql_refusal(error: "psycopg.Error") -> str:
     """Why the connection failed; the driver's own text may quote the URL, so none of it is passed on."""
     said = re.sub(r'"[^"]*"', "", str(error).lower())  # names could be mistaken for reasons
     why = (why for part, why in _REFUSALS if part in said)

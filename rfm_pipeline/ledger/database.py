@@ -11,16 +11,18 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import psycopg
 import sqlalchemy as sa
 
 from rfm_pipeline.database_urls import POSTGRESQL_OPTIONS, is_lost, postgresql_refusal
 from rfm_pipeline.errors import LedgerBusyError, LedgerError, RfmError
 from rfm_pipeline.ledger import migrations
 from rfm_pipeline.ledger.alone import FileHold, Hold, ServerHold, advisory_key, held
+
+if TYPE_CHECKING:
+    import psycopg
 
 _BUSY_SECONDS = 60
 _HOW_TO_BEGIN = "rfm_how_to_begin"
@@ -206,6 +208,9 @@ class LedgerDatabase:
         cause = error.orig
         if isinstance(cause, sqlite3.Error):
             return self._told_of_sqlite(cause) or error
+        # not loaded where the ledger is a file
+        import psycopg
+
         if isinstance(cause, psycopg.Error):
             reason = _reason_in_postgresql(cause, is_connecting=error.statement is None)
             where = f"the ledger in PostgreSQL at {self._url.host or 'localhost'}/{self._url.database or ''}"
@@ -237,8 +242,10 @@ def _begin_sqlite(connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"begin {how}")
 
 
-def _reason_in_postgresql(cause: psycopg.Error, *, is_connecting: bool) -> str | None:
+def _reason_in_postgresql(cause: "psycopg.Error", *, is_connecting: bool) -> str | None:
     """What went wrong and what to do, without any value of a row or any secret; None if it is a bug."""
+    import psycopg
+
     state, said = cause.sqlstate, cause.diag.message_primary
     if isinstance(cause, psycopg.ProgrammingError) and is_connecting:
         return "the URL has an option that PostgreSQL does not know"
@@ -259,7 +266,7 @@ def _reason_in_postgresql(cause: psycopg.Error, *, is_connecting: bool) -> str |
     return None
 
 
-def _without_values(error: sa.exc.DBAPIError, cause: psycopg.Error) -> sa.exc.DBAPIError:
+def _without_values(error: sa.exc.DBAPIError, cause: "psycopg.Error") -> sa.exc.DBAPIError:
     """The same error without the server's DETAIL, which quotes rows."""
     state, said = cause.sqlstate, cause.diag.message_primary or type(cause).__name__
     # class 22 quotes the value itself
