@@ -8,6 +8,7 @@ system: the first load with all weeks but the newest, then the newest week's fil
 
 import argparse
 import tempfile
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 
@@ -43,9 +44,10 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=8, help="of the process, GiB")
     parser.add_argument("--memory-limit", default="4GB", help="warehouse.memory_limit")
     parser.add_argument("--threads", type=int, help="warehouse.threads")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="make the home here and leave it")
     asked = parser.parse_args()
     shop = Drawn(asked.lines, asked.customers, WEEKS)
-    with tempfile.TemporaryDirectory() as folder:
+    with nullcontext(asked.keep) if asked.keep else tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         found = load_and_grow(home, shop, asked.weeks, asked.memory_limit, asked.threads, asked.limit)
         size = (home / "warehouse.duckdb").stat().st_size / 2**30

@@ -160,10 +160,20 @@ def _exponent(costs: Mapping[int, float]) -> float:
 
 
 def _ratio(size: Mapping[str, Any] | None, task: str, way: str, other: str | None = None) -> float | None:
+    """How many times another way's processor time a way takes."""
     if size is None or task not in size["rounds"]:
         return None
     ways = size["rounds"][task]
     return _cost(ways[way]) / _cost(ways[other or _base(ways)])
+
+
+def _ratio_by_the_clock(size: Mapping[str, Any] | None, task: str, way: str) -> float | None:
+    """How many times as long as this project a way takes for its work."""
+    if size is None or task not in size["rounds"]:
+        return None
+    ways = size["rounds"][task]
+    theirs, ours = (_median(ways[name], "work_seconds") for name in (way, _base(ways)))
+    return None if theirs is None or ours is None else theirs / ours
 
 
 def _targets(figures: Mapping[str, Any]) -> str:
@@ -202,19 +212,21 @@ def _targets(figures: Mapping[str, Any]) -> str:
         rows.append(("a week more against history, exponent", "≤ 0.3", exponents, 0.3, False))
     rows += [
         (
-            "direct DuckDB query / `customer_rfm`, one week, 10 million lines",
+            "direct DuckDB query / `customer_rfm`, one week, 10 million lines, by the clock",
             "≥ 3",
-            _ratio(large, one_week, "hand-written DuckDB"),
+            _ratio_by_the_clock(large, one_week, "hand-written DuckDB"),
             3,
             True,
         ),
+        ("the same by processor time", "≥ 3", _ratio(large, one_week, "hand-written DuckDB"), 3, True),
         (
-            "pandas / `customer_rfm`, the same, read from Parquet",
+            "pandas / `customer_rfm`, the same, read from Parquet, by the clock",
             "≥ 20",
-            _ratio(large, one_week, "pandas"),
+            _ratio_by_the_clock(large, one_week, "pandas"),
             20,
             True,
         ),
+        ("the same by processor time", "≥ 20", _ratio(large, one_week, "pandas"), 20, True),
         (
             "104 weeks with validation / the statement alone",
             "≤ 2",

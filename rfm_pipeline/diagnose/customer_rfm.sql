@@ -26,7 +26,10 @@ since as (
     from customer_activity
     where
         week <= (select min(week) from target_weeks)
-        and week > coalesce((select max(week) from known), date '0001-01-01')
+        and week > coalesce(
+            (select max(week) from customer_totals where week <= (select min(week) from target_weeks)),
+            date '0001-01-01'
+        )
     group by customer_id
 
 ),
