@@ -73,7 +73,7 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             CUSTOMER_ACTIVITY,
             STAGE,
             "A customer in a week with any order, refund or return. The past added up, so that later steps "
-            "never read the lines again.",
+            "never read the lines again; beside it `customer_totals`, what its older weeks add up to.",
             checks.CUSTOMER_ACTIVITY_CHECKS,
             lineage=_ACTIVITY_LINEAGE,
         ),
