@@ -5,12 +5,15 @@
 -- So a single week adds up the newest part of the past, and a range adds up the past once.
 with
 
+known_until as (
+
+    select max(week) as week from customer_totals where week <= (select min(week) from target_weeks)
+
+),
+
 known as (
 
-    select * from customer_totals
-    where week = (
-        select max(week) from customer_totals where week <= (select min(week) from target_weeks)
-    )
+    select * from customer_totals where week = (select week from known_until)
 
 ),
 
@@ -26,10 +29,7 @@ since as (
     from customer_activity
     where
         week <= (select min(week) from target_weeks)
-        and week > coalesce(
-            (select max(week) from customer_totals where week <= (select min(week) from target_weeks)),
-            date '0001-01-01'
-        )
+        and week > coalesce((select week from known_until), date '0001-01-01')
     group by customer_id
 
 ),

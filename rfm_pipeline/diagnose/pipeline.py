@@ -90,18 +90,21 @@ def _keep_totals(session: Session, changed: Sequence[date]) -> None:
     """
     session.create(CUSTOMER_TOTALS)
     held = session.value("select max(week) from customer_totals")
-    counted = session.execute(
+    weeks = session.execute(
         "select week, count(*) from customer_activity group by week order by week"
     ).fetchall()
-    enough = TOTALS_SHARE * sum(rows for _, rows in counted)
-    least = TOTALS_SHARE_LEAST * sum(rows for _, rows in counted)
-    if held is not None and held < min(changed) and sum(n for week, n in counted if week <= held) >= least:
-        return
-    if held is not None:
+    up_to = dict(zip((week for week, _ in weeks), accumulate(rows for _, rows in weeks), strict=True))
+    everything = max(up_to.values(), default=0)
+    if held is not None and held < min(changed):
+        # the week itself may be gone: forgetting a person changes no week
+        in_them = max((rows for week, rows in up_to.items() if week <= held), default=0)
+        if in_them >= TOTALS_SHARE_LEAST * everything:
+            return
+    wanted = max((week for week, rows in up_to.items() if rows <= TOTALS_SHARE * everything), default=None)
+    if held not in (None, wanted):
         session.rewrite_weeks(CUSTOMER_TOTALS, [held], "select * from customer_totals where false")
-    up_to = zip((week for week, _ in counted), accumulate(rows for _, rows in counted), strict=True)
-    if full := [week for week, rows in up_to if rows <= enough]:
-        session.rewrite_weeks(CUSTOMER_TOTALS, full[-1:], sql_of(CUSTOMER_TOTALS))
+    if wanted is not None:
+        session.rewrite_weeks(CUSTOMER_TOTALS, [wanted], sql_of(CUSTOMER_TOTALS))
 
 
 def note_activity_checked(warehouse: Warehouse) -> None:

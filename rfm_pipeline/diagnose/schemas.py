@@ -22,10 +22,13 @@ LIMIT = pl.Decimal(38, 10)
 
 _WEEK = {"week": column(pl.Date, "the Monday of the week")}
 _CUSTOMER = {"customer_id": column(pl.String, "the customer, as the shop's system names them")}
-_RFM = {
-    "recency_days": column(pl.Int64, "R: days from the last order's date to as_of", at_least(1)),
+_SUMS = {
     "frequency": column(pl.Int64, "F: paid orders, minus those fully refunded", at_least(0)),
     "monetary": column(MONEY, "M: money paid, minus refunds and returns; may be negative"),
+}
+_RFM = {
+    "recency_days": column(pl.Int64, "R: days from the last order's date to as_of", at_least(1)),
+    **_SUMS,
 }
 
 CUSTOMER_ACTIVITY = Table(
@@ -54,8 +57,7 @@ CUSTOMER_TOTALS = Table(
         {
             "week": column(pl.Date, "the Monday of the week up to which all activity is added up"),
             **_CUSTOMER,
-            "frequency": column(pl.Int64, "paid orders, minus those fully refunded", at_least(0)),
-            "monetary": column(MONEY, "money paid, minus refunds and returns; may be negative"),
+            **_SUMS,
             "first_order_at": column(TIME, "earliest paid order", nullable=True),
             "last_order_at": column(TIME, "latest paid order", nullable=True),
             "last_return_at": column(TIME, "latest refund or return", nullable=True),

@@ -186,7 +186,7 @@ def ratio_p(holdout: int, assigned: int, share: float) -> float:
     An exact binomial test, two-sided. (The draw is by count and so more even than that: a small value means
     that something other than the draw decided.)
     """
-    # scipy.stats has the same as binomtest, and takes as long to load as the rest of the review to run
+    # scipy.stats has it as binomtest, and takes some half a second to load
     k = np.arange(assigned + 1)
     log_chances = (
         special.gammaln(assigned + 1)

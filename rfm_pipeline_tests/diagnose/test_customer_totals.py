@@ -143,6 +143,23 @@ def test_when_much_happened_since_they_move_on(shop: Shop, warehouse: Warehouse)
     assert totals_week(warehouse) == FIRST + 40 * WEEK  # 41 of 47
 
 
+def test_a_person_forgotten_in_their_last_week_makes_none_of_them_anew(
+    shop: Shop, warehouse: Warehouse
+) -> None:
+    a_year(shop, warehouse)
+    with warehouse.transaction() as session:
+        # c2 alone bought in the week that the totals end with
+        for table in ("customer_totals", "customer_activity"):
+            session.execute(f"delete from {table} where customer_id = 'c2'")
+    write_export(shop, "week.csv", *orders(("c1", FIRST + 40 * WEEK, "1"), batch="p"))
+    ingest(warehouse, shop)
+    assert totals_week(warehouse) == FIRST + 34 * WEEK
+    newest = [FIRST + 40 * WEEK]
+    found = rfm_of(warehouse, shop, newest)
+    assert "c2" not in found["customer_id"].to_list()
+    assert_frame_equal(found, without_totals(warehouse, shop, newest))
+
+
 def test_who_returned_before_they_ever_bought_appears_with_the_first_order_and_keeps_the_return(
     shop: Shop, warehouse: Warehouse
 ) -> None:
