@@ -64,7 +64,7 @@ CUSTOMER_TOTALS = Table(
         },
         strict=True,
     ),
-    key=("week", "customer_id"),
+    key=("customer_id", "week"),
     weekly=False,
 )
 
