@@ -6,7 +6,6 @@ A sealed week is read back from the ledger and never computed again.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import polars as pl
 
@@ -71,56 +70,43 @@ def queue_length(warehouse: Warehouse, ledger: Ledger, shop: Shop, reach: Reach,
     """How many customers could be on a sealed week's list, as things are now, and are not."""
     listed = ledger.assignments(columns=("week", "customer_id", "silent_since", "arm"))
     with warehouse.transaction() as session:
-        session.target([week])
-        session.create(OUTREACH_LOG)
-        return _count_all(session, shop, reach, listed, without_listed=True).get(week, 0)
+        _make_queue(session, shop, reach, listed, [week])
+        with session.frames(listed=listed.filter(week=week)):
+            queued = session.value(
+                "select count(*) from recall_queue where customer_id not in (select customer_id from listed)"
+            )
+        return int(queued)
 
 
 def _draw(
     session: Session, shop: Shop, reach: Reach, listed: pl.DataFrame, weeks: Sequence[date]
 ) -> tuple[pl.DataFrame, dict[date, int]]:
     """The rows of ``recall_list.sql`` for the weeks, and how many stay queued."""
+    _make_queue(session, shop, reach, listed, weeks)
+    drawn = session.read(
+        f"{read_sql('rfm_pipeline.recall', 'recall_list')} order by week, priority",
+        {
+            "shop": shop.shop.name,
+            "holdout_share": shop.recall.holdout_share,
+            "weekly_capacity": shop.recall.weekly_capacity,
+        },
+    )
+    everyone = session.read("select week, count(*) as customers from recall_queue group by week")
+    on_list = dict(drawn.group_by("week").len().iter_rows())
+    return drawn, {week: customers - on_list.get(week, 0) for week, customers in everyone.iter_rows()}
+
+
+def _make_queue(
+    session: Session, shop: Shop, reach: Reach, listed: pl.DataFrame, weeks: Sequence[date]
+) -> None:
+    """Makes ``recall_queue`` for the weeks, a table of this connection only."""
     session.target(weeks)
     # where no contact was ever logged there is no such table
     session.create(OUTREACH_LOG)
-    with session.frames(**_people(reach, listed)):
-        drawn = session.read(
-            f"{read_sql('rfm_pipeline.recall', 'recall_list')} order by week, priority",
-            _params(shop, reach) | {"weekly_capacity": shop.recall.weekly_capacity},
-        )
-    everyone = _count_all(session, shop, reach, listed)
-    on_list = dict(drawn.group_by("week").len().iter_rows())
-    return drawn, {week: n - on_list.get(week, 0) for week, n in everyone.items()}
-
-
-def _count_all(
-    session: Session, shop: Shop, reach: Reach, listed: pl.DataFrame, *, without_listed: bool = False
-) -> dict[date, int]:
-    """How many the lists of the session's target weeks would hold without the capacity."""
-    sql = read_sql("rfm_pipeline.recall", "recall_list")
-    mine = "(select 1 from listed l where l.week = q.week and l.customer_id = q.customer_id)"
-    condition = f"where not exists {mine}" if without_listed else ""
-    with session.frames(**_people(reach, listed)):
-        counted = session.read(
-            f"select week, count(*) as customers from ({sql}) q {condition} group by week",
-            _params(shop, reach) | {"weekly_capacity": 2**62},
-        )
-    return dict(counted.iter_rows())
-
-
-def _params(shop: Shop, reach: Reach) -> dict[str, Any]:
-    return {
-        "shop": shop.shop.name,
-        "cooldown_days": shop.recall.cooldown_days,
-        "holdout_share": shop.recall.holdout_share,
-        "contacts_known": reach.reachable is not None,
-    }
-
-
-def _people(reach: Reach, listed: pl.DataFrame) -> dict[str, pl.DataFrame]:
     nobody = pl.DataFrame(schema={"customer_id": pl.String})
-    return {
-        "listed": listed,
-        "unreachable": reach.unreachable,
-        "reachable": nobody if reach.reachable is None else reach.reachable,
-    }
+    reachable = nobody if reach.reachable is None else reach.reachable
+    with session.frames(listed=listed, unreachable=reach.unreachable, reachable=reachable):
+        session.execute(
+            f"create or replace temp table recall_queue as {read_sql('rfm_pipeline.recall', 'recall_queue')}",
+            {"cooldown_days": shop.recall.cooldown_days, "contacts_known": reach.reachable is not None},
+        )
