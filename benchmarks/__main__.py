@@ -1,7 +1,7 @@
 """The benchmarks: this project beside its alternatives, how cost grows, and the targets, as one report.
 
     uv run python -m benchmarks                    # 1 and 10 million lines
-    uv run python -m benchmarks --huge             # 100 million as well: hours, and 200 GB of disk
+    uv run python -m benchmarks --huge             # 100 million as well: an hour more, 70 GB of disk
     uv run python -m benchmarks --only growth      # one part anew; the others stay as they were measured
 
 Writes ``results/report.md`` with its pictures, and ``results/figures.json`` with every round.

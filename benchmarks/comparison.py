@@ -8,7 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +17,8 @@ from typing import Any
 import duckdb
 
 from benchmarks import foreign
-from benchmarks.processes import RFM, Taken, measured
-from benchmarks.report import say
+from benchmarks.processes import RFM, OutOfMemory, Taken, measured
+from benchmarks.report import memory, say
 from benchmarks.shops import Drawn, history_files, last_week_file, make_home, sized
 from benchmarks.ways import MEMORY_LIMIT
 from rfm_pipeline.weeks import WEEK
@@ -27,6 +27,8 @@ PROJECT, DUCKDB, POLARS, PANDAS = "this project", "hand-written DuckDB", "Polars
 PYMC, LIFETIMES, DBT = "pymc-marketing `rfm_summary`", "lifetimes summary", "dbt-duckdb"
 # weeks of the grid: fewer for a large shop, whose weeks are large themselves
 SNAPSHOTS, FEWER_SNAPSHOTS, LARGE = 26, 13, 5_000_000
+# of a huge one as few as the tasks need, and no way may take the machine down with it
+FEWEST_SNAPSHOTS, HUGE, LEFT_FREE_GIB = 4, 50_000_000, 4
 # so much slower than the others that of a large shop one round has to do
 _SLOW = ("pymc", "lifetimes", "dbt")
 # beyond so many, the time of all is reckoned from that of some
@@ -89,7 +91,7 @@ class Comparison:
     """One size of shop.
 
     Args:
-        folder: An empty folder with room for some twenty times the exports.
+        folder: An empty folder with room for some twenty times the exports; of a huge shop for five times.
         lines: Order lines.
         rounds: How often every way does its work.
         save: Is given all that was found so far, after every task.
@@ -100,9 +102,14 @@ class Comparison:
         self._shop: Drawn = sized(lines)
         self._rounds = rounds
         self._save = save
-        self._snapshots = FEWER_SNAPSHOTS if lines > LARGE else SNAPSHOTS
+        self._is_huge = lines > HUGE
+        large = FEWEST_SNAPSHOTS if self._is_huge else FEWER_SNAPSHOTS
+        self._snapshots = large if lines > LARGE else SNAPSHOTS
+        # only a huge shop has ways that need more than there is
+        self._limit = float(memory() - LEFT_FREE_GIB) if self._is_huge else None
         self._pythons: dict[str, Path] = {}
         self.missing: dict[str, str] = {}
+        self.ended: dict[str, dict[str, str]] = {}
 
     def run(self) -> None:
         """All tasks; hands over ``rounds`` by task and way, and what else is to be told."""
@@ -113,27 +120,32 @@ class Comparison:
             "snapshots": self._snapshots,
             "rounds": rounds,
             "missing": self.missing,
+            "limit": self._limit,
+            "ended": self.ended,
             "versions": self._versions(),
             "bytes": sum(path.stat().st_size for path in (self._folder / "data").iterdir()),
         }
 
         def note(task: str, ways: Mapping[str, Way], times: int = self._rounds) -> None:
-            rounds[task] = self._alternate(ways, times)
+            rounds[task] = self._alternate(task, ways, times)
             self._save(found)
 
         once = 1 if self._shop.lines > LARGE else self._rounds
         note("first load", self._loads(), once)
-        self._keep_as("home", "base")
+        if not self._is_huge:
+            self._keep_as("home", "base")
         self._prepare_lines()
         note("customer_rfm, one week", self._one_week())
         found["customers"] = self._require_equal()
-        in_range = {
-            "the statement and its commit": self._way("project_range_statement", WEEKS),
-            PROJECT: self._way("project_range", WEEKS),
-        }
-        note(f"{WEEKS} weeks in one range run", in_range, min(2, self._rounds))
-        note(f"{WEEKS} weeks, one run each", self._one_by_one(), 1)
-        self._keep_as("base", "home")
+        if not self._is_huge:
+            # a thousand million rows for each way otherwise
+            in_range = {
+                "the statement and its commit": self._way("project_range_statement", WEEKS),
+                PROJECT: self._way("project_range", WEEKS),
+            }
+            note(f"{WEEKS} weeks in one range run", in_range, min(2, self._rounds))
+            note(f"{WEEKS} weeks, one run each", self._one_by_one(), 1)
+            self._keep_as("base", "home")
         found["history"] = asdict(self._make_history()) | {"output": ""}
         note("a week more", self._increments(), once)
         lists = {
@@ -164,13 +176,20 @@ class Comparison:
                 self.missing[name] = "its environment could not be made"
         foreign.make_dbt_project(self._folder, week, MEMORY_LIMIT)
 
-    def _alternate(self, ways: Mapping[str, Way], rounds: int) -> dict[str, list[dict[str, Any]]]:
+    def _alternate(self, task: str, ways: Mapping[str, Way], rounds: int) -> dict[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
         for number in range(1, rounds + 1):
             for name, way in ways.items():
                 if number > 1 and self._shop.lines > LARGE and name.startswith(_SLOW):
                     continue
-                taken = way()
+                try:
+                    taken = way()
+                except OutOfMemory as error:
+                    if name.startswith(PROJECT):
+                        raise
+                    self.ended.setdefault(task, {})[name] = str(error)
+                    say(f"{self._shop.lines:,} round {number}: {name}: {error}")
+                    continue
                 found[name].append(asdict(taken))
                 say(
                     f"{self._shop.lines:,} round {number}: {name} {taken.seconds:.1f} s, "
@@ -182,7 +201,10 @@ class Comparison:
         arguments = [] if weeks is None else [weeks]
         command = [sys.executable, "-m", "benchmarks.ways", name, self._folder, *map(str, arguments)]
         times = 1 if weeks is None or of is None else of / weeks
-        return lambda: _round(measured(command), times)
+        return lambda: _round(self._measured(command), times)
+
+    def _measured(self, command: Sequence[str | Path]) -> Taken:
+        return measured(command, limit=self._limit)
 
     def _fresh_home(self) -> Path:
         home = self._folder / "home"
@@ -211,22 +233,27 @@ class Comparison:
         return {DBT: lambda: _round(way())} if "dbt-duckdb" in self._pythons else {}
 
     def _run_dbt(self, files: str, *models: str, anew: bool = False) -> Taken:
-        return foreign.dbt(self._pythons["dbt-duckdb"], self._folder, files, *models, anew=anew)
+        python = self._pythons["dbt-duckdb"]
+        return foreign.dbt(python, self._folder, files, *models, anew=anew, limit=self._limit)
 
     def _make_history(self) -> Taken:
         """Fills the weeks before the newest; what follows begins from this state."""
-        taken = measured([RFM, "run", "--home", self._folder / "home"])
+        taken = self._measured([RFM, "run", "--home", self._folder / "home"])
         say(f"{self._shop.lines:,}: {self._snapshots - 1} weeks of history in {taken.seconds:.0f} s")
-        self._keep_as("home", "base")
+        if not self._is_huge:
+            self._keep_as("home", "base")
         return taken
 
     def _increments(self) -> dict[str, Way]:
         def project() -> Round:
-            self._keep_as("base", "home")
-            # a copy is another file, and would be hashed again
-            measured([RFM, "run", "--home", self._folder / "home"])
+            run = [RFM, "run", "--home", self._folder / "home"]
+            # a huge shop's week is measured once, on the home itself
+            if not self._is_huge:
+                self._keep_as("base", "home")
+                # a copy is another file, and would be hashed again
+                self._measured(run)
             shutil.copyfile(self._folder / "week.csv", self._folder / "home" / "orders" / "week.csv")
-            return _round(measured([RFM, "run", "--home", self._folder / "home"]))
+            return _round(self._measured(run))
 
         direct = self._way("duckdb_week")
 
@@ -274,7 +301,7 @@ class Comparison:
             str(self._shop.last_week),
             self._folder / f"summary_{which}.parquet",
         ]
-        return lambda: _round(measured(command))
+        return lambda: _round(self._measured(command))
 
     def _one_by_one(self) -> dict[str, Way]:
         names = {
@@ -298,7 +325,7 @@ class Comparison:
         """
         with closing(duckdb.connect()) as connection:
             base = f"select {RFM_COLUMNS} from '{self._folder}/rfm_project.parquet'"
-            for other in ("duckdb", "polars", "pandas"):
+            for other in self._made("rfm_{}.parquet"):
                 same = f"select {RFM_COLUMNS} from '{self._folder}/rfm_{other}.parquet'"
                 _require_same(connection, base, same, other)
             if "dbt-duckdb" in self._pythons:
@@ -323,8 +350,12 @@ class Comparison:
         with closing(duckdb.connect()) as connection:
             told = "select customer_id, churn_class from '{}/classes_{}.parquet'"
             base = told.format(self._folder, "project")
-            for other in ("duckdb", "polars", "pandas"):
+            for other in self._made("classes_{}.parquet"):
                 _require_same(connection, base, told.format(self._folder, other), f"classes: {other}")
+
+    def _made(self, name: str) -> list[str]:
+        """The ways whose result is there; what was ended for want of memory left none."""
+        return [way for way in ("duckdb", "polars", "pandas") if (self._folder / name.format(way)).exists()]
 
     def _versions(self) -> dict[str, str]:
         found = {}

@@ -46,10 +46,13 @@ def _base(ways: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     return next(name for name in ways if name.startswith("this project"))
 
 
-def _task(ways: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+def _task(ways: Mapping[str, Sequence[Mapping[str, Any]]], ended: Mapping[str, str]) -> str:
     own = ways[_base(ways)]
     rows = []
     for name, rounds in ways.items():
+        if not rounds:
+            rows.append([name, "0", *[""] * 5, ended[name]])
+            continue
         seconds = [each["seconds"] for each in rounds]
         work = _median(rounds, "work_cpu_seconds")
         compared = "cpu_seconds" if work is None else "work_cpu_seconds"
@@ -78,6 +81,11 @@ def _size(figures: Mapping[str, Any]) -> str:
             f" Filling {figures['snapshots'] - 1} weeks of history through all tables: "
             f"{history['cpu_seconds']:.0f} processor s, peak {history['peak']:.2f} GiB."
         )
+    if limit := figures.get("limit"):
+        told += (
+            f" No way may hold more than {limit:.0f} GiB; one that needs more is ended by the kernel, and "
+            "what it would have given is not compared."
+        )
     parts = [
         f"## {figures['lines']:,} lines",
         f"{figures.get('customers', 0):,} customers in the newest week, 156 weeks of orders "
@@ -87,7 +95,7 @@ def _size(figures: Mapping[str, Any]) -> str:
         f"{missing}{told}",
     ]
     for name, ways in figures["rounds"].items():
-        parts += [f"### {name[0].upper()}{name[1:]}", _task(ways)]
+        parts += [f"### {name[0].upper()}{name[1:]}", _task(ways, figures.get("ended", {}).get(name, {}))]
     return "\n\n".join(parts)
 
 
@@ -274,7 +282,7 @@ def _pictures(figures: Mapping[str, Any]) -> None:
         for size in sizes
         for task, ways in size["rounds"].items()
         for name, rounds in ways.items()
-        if "memory before" not in name
+        if rounds and "memory before" not in name
     ]
     if bars:
         chart = (

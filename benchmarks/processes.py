@@ -1,7 +1,9 @@
 """Running a program and telling what it took: wall and processor time of it and its children, peak memory."""
 
 import os
+import re
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,8 @@ from pathlib import Path
 
 RFM = str(Path(sys.executable).with_name("rfm"))
 _PATIENCE_SECONDS = 10
+# as Python, Arrow, DuckDB and Polars say it
+_NO_MEMORY = re.compile(r"MemoryError|Out of Memory Error|memory allocation of \d+ bytes failed")
 _GROUPS = (
     (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
     (Path("/sys/fs/cgroup"), "memory.max"),
@@ -53,6 +57,7 @@ def measured(
         cwd: Where it runs.
 
     Raises:
+        OutOfMemory: If the kernel ended it under the limit, or it says that it got no more memory.
         SystemExit: If it fails; its output is shown.
     """
     with (
@@ -74,9 +79,17 @@ def measured(
         process.returncode = os.waitstatus_to_exitcode(status)
         printed.seek(0)
         output = printed.read()
+    if limit is not None and process.returncode == -signal.SIGKILL:
+        raise OutOfMemory(f"more than {limit:g} GiB")
+    if process.returncode and _NO_MEMORY.search(output):
+        raise OutOfMemory("no memory left within its own limit")
     if process.returncode:
         raise SystemExit(f"{command[0]} failed with {process.returncode}:\n{output[-4000:]}")
     return Taken(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20, output)
+
+
+class OutOfMemory(SystemExit):
+    """A program was ended because it needed more memory than it may have; the message says how much."""
 
 
 @contextmanager

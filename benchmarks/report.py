@@ -37,13 +37,17 @@ class Timing:
         return f"{min(self.seconds):.2f} to {max(self.seconds):.2f}"
 
 
+def memory() -> float:
+    """The machine's memory in GiB."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+
+
 def machine(*libraries: str) -> str:
     """One sentence on the machine: cores, memory, versions. Never a host name or a path."""
     cores = len(os.sched_getaffinity(0))
-    gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = ", ".join(f"{name} {version(name)}" for name in libraries)
     return (
-        f"{cores} cores ({platform.machine()}), {gigabytes:.0f} GiB memory, {platform.system()}, "
+        f"{cores} cores ({platform.machine()}), {memory():.0f} GiB memory, {platform.system()}, "
         f"Python {platform.python_version()}, {versions}."
     )
 

@@ -75,8 +75,10 @@ def make_dbt_project(folder: Path, week: str, memory_limit: str) -> None:
     (project / "profiles.yml").write_text(profile, "utf-8")
 
 
-def dbt(python: Path, folder: Path, files: str, *models: str, anew: bool = False) -> Taken:
-    """Runs some models over the files."""
+def dbt(
+    python: Path, folder: Path, files: str, *models: str, anew: bool = False, limit: float | None = None
+) -> Taken:
+    """Runs some models over the files, in a process of at most so many GiB."""
     command = [
         python.with_name("dbt"),
         "run",
@@ -90,4 +92,4 @@ def dbt(python: Path, folder: Path, files: str, *models: str, anew: bool = False
         "--select",
         *models,
     ]
-    return measured(command, {"DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}, cwd=folder)
+    return measured(command, {"DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}, limit, cwd=folder)
