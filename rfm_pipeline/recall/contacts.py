@@ -44,6 +44,22 @@ _DAMAGED_ID = rf"{SCIENTIFIC}|^\d{{15,}}000$"
 # an id that looks like a phone number: with a country code, a trunk prefix, or a Chinese mobile
 _PHONE_AS_ID = r"^(\+|0[1-9])[\d\s().-]{8,}$|^(\+?86|0086)?[\s-]*1[3-9](\d[\s-]*){9}$"
 _TAIL = 7
+# of an e-mail address what every spelling of it has in common
+_PLAIN_EMAIL = "regexp_replace(lower({}), '[^!-~]', '', 'g')"
+_NAMED_LIKE = rf"""
+select customer_id
+-- each id is looked at once, not in every week
+from (select distinct customer_id from customer_activity)
+where
+    -- digits enough for a phone number, whatever stands between them
+    (contains(customer_id, '@') or regexp_matches(customer_id, '^\D{{0,3}}(\d\D{{0,2}}){{7,}}$'))
+    and (
+        right(regexp_replace(customer_id, '\D', '', 'g'), {_TAIL})
+            in (select right(address, {_TAIL}) from asked_addresses)
+        or contains(customer_id, '@') and {_PLAIN_EMAIL.format("customer_id")}
+            in (select {_PLAIN_EMAIL.format("address")} from asked_addresses)
+    )
+"""
 _PAIR = {"customer_id": pl.String, "channel": pl.String}
 _PEOPLE = dict.fromkeys(CONTACT_NAMES, pl.String)
 
@@ -100,36 +116,53 @@ class Reach:
         return pl.concat(frames).drop_nulls("address").unique(maintain_order=True)
 
 
-def read_order_contacts(warehouse: Warehouse) -> pl.DataFrame:
-    """What the orders say of how customers can be reached: customer_id, phone, email as raw text.
+@dataclass(frozen=True)
+class OrderContacts:
+    """What the orders say of how customers can be reached.
 
-    With it goes ``accepts_marketing``, where the shop's checkout asks for it.
-
-    A customer whose id may be a phone number or an e-mail address is there too, with or without contacts.
+    Attributes:
+        given: customer_id, phone, email as raw text, and ``accepts_marketing`` where the shop's checkout asks
+            for it.
+        named_like: Tells which customers have an id that may be one of some addresses (phones as E.164,
+            e-mails in lower case), at most a few more; as (customer_id). A shop may have millions whose id
+            looks like a phone number, so they are asked for and not handed over.
     """
+
+    given: pl.DataFrame
+    named_like: Callable[[pl.Series], pl.DataFrame] = field(default=lambda _: _nobody(), repr=False)
+
+
+def read_order_contacts(warehouse: Warehouse) -> OrderContacts:
+    """The contacts that the orders gave; empty before the first order."""
+
+    def named_like(addresses: pl.Series) -> pl.DataFrame:
+        if addresses.is_empty():
+            return _nobody()
+        asked = pl.DataFrame({"address": addresses.unique()})
+        with warehouse.transaction() as session:
+            if not session.has("customer_activity"):
+                return _nobody()
+            with session.frames(asked_addresses=asked):
+                return session.read(_NAMED_LIKE)
+
     with warehouse.transaction() as session:
-        return session.read(_order_contacts_sql(session))
+        return OrderContacts(session.read(_order_contacts_sql(session)), named_like)
+
+
+def _nobody() -> pl.DataFrame:
+    return pl.DataFrame(schema={"customer_id": pl.String})
 
 
 def _order_contacts_sql(session: Session) -> str:
-    columns = "customer_id, phone, email, accepts_marketing"
-    none = (
+    if session.has(ORDER_CONTACTS):
+        return f"select customer_id, phone, email, accepts_marketing from {ORDER_CONTACTS}"
+    return (
         "select null::varchar as customer_id, null::varchar as phone, null::varchar as email, "
         "null::boolean as accepts_marketing where false"
     )
-    given = f"select {columns} from {ORDER_CONTACTS}" if session.has(ORDER_CONTACTS) else none
-    # digits enough for a phone number, whatever stands between them
-    like_an_address = r"contains(customer_id, '@') or regexp_matches(customer_id, '^\D{0,3}(\d\D{0,2}){7,}$')"
-    named = (
-        "select customer_id, null as phone, null as email, null as accepts_marketing "
-        # each id is looked at once, not in every week
-        "from (select distinct customer_id from customer_activity) "
-        f"where {like_an_address}"
-    )
-    return f"{given} union all {named}" if session.has("customer_activity") else given
 
 
-def read_reach(shop: Shop, order_contacts: pl.DataFrame | None = None) -> Reach:
+def read_reach(shop: Shop, order_contacts: OrderContacts | None = None) -> Reach:
     """Reads contacts, opt-outs, and refusals in the files of outcomes.
 
     What the orders say adds addresses: it fills the gaps of customers whom ``contacts/`` knows and adds
@@ -138,7 +171,7 @@ def read_reach(shop: Shop, order_contacts: pl.DataFrame | None = None) -> Reach:
 
     Args:
         shop: The settings.
-        order_contacts: Rows of :func:`read_order_contacts`; None if there are no orders.
+        order_contacts: From :func:`read_order_contacts`; None if there are no orders.
 
     Raises:
         SuppressionError: If a file can't be read, lacks its key column, or has an opt-out that doesn't
@@ -153,7 +186,7 @@ def read_reach(shop: Shop, order_contacts: pl.DataFrame | None = None) -> Reach:
     opted_out, unmatched = pl.DataFrame(schema=_PAIR), 0
     if said_no := [frame for frame in (optouts, _refusals(shop, optouts, region)) if frame is not None]:
         everybody = _everybody(known, bought)
-        opted_out, unmatched = _name_optouts(pl.concat(said_no), everybody, region)
+        opted_out, unmatched = _name_optouts(pl.concat(said_no), everybody, order_contacts, region)
     opted_out = pl.concat([opted_out, _declined(order_contacts, known)]).unique()
     suppressed = opted_out["customer_id"].n_unique()
     closed, reachable = opted_out, None
@@ -168,7 +201,7 @@ def read_reach(shop: Shop, order_contacts: pl.DataFrame | None = None) -> Reach:
     return Reach(closed, opted_out, reachable, suppressed, unmatched, people)
 
 
-def read_people(shop: Shop, order_contacts: pl.DataFrame | None = None) -> pl.DataFrame:
+def read_people(shop: Shop, order_contacts: OrderContacts | None = None) -> pl.DataFrame:
     """Every known address of every customer, in the columns of ``contacts/``, in one spelling.
 
     Raises:
@@ -178,7 +211,7 @@ def read_people(shop: Shop, order_contacts: pl.DataFrame | None = None) -> pl.Da
 
 
 def _known_and_bought(
-    shop: Shop, order_contacts: pl.DataFrame | None, region: str
+    shop: Shop, order_contacts: OrderContacts | None, region: str
 ) -> tuple[pl.DataFrame | None, pl.DataFrame]:
     """Who stands in ``contacts/``, None if the shop gave none, and who stands in the orders."""
     given = _read_folder(shop.contacts_dir, CONTACT_NAMES, ["customer_id"], _contacts)
@@ -314,20 +347,20 @@ def _one_email(email: pl.Expr) -> pl.Expr:
     return pl.when(spelled.str.contains(r"^[^@\s*]+@[^@\s*]+$")).then(spelled)
 
 
-def _from_orders(order_contacts: pl.DataFrame | None, region: str) -> pl.DataFrame:
+def _from_orders(order_contacts: OrderContacts | None, region: str) -> pl.DataFrame:
     """The contacts in the orders as rows of ``contacts/``: addresses without any consent."""
     if order_contacts is None:
         return pl.DataFrame(schema=_PEOPLE)
-    rows = order_contacts.select(pl.col(*CUSTOMER_NAMES).cast(pl.String)).drop_nulls("customer_id")
+    rows = order_contacts.given.select(pl.col(*CUSTOMER_NAMES).cast(pl.String)).drop_nulls("customer_id")
     nothing = [pl.lit(None, pl.String).alias(name) for name in CONTACT_NAMES if name not in CUSTOMER_NAMES]
     return readable(rows, region).select(*CUSTOMER_NAMES, *nothing)
 
 
-def _declined(order_contacts: pl.DataFrame | None, known: pl.DataFrame | None) -> pl.DataFrame:
+def _declined(order_contacts: OrderContacts | None, known: pl.DataFrame | None) -> pl.DataFrame:
     """(customer_id, channel) of who declined mails at the checkout and agrees to none in ``contacts/``."""
-    if order_contacts is None or "accepts_marketing" not in order_contacts.columns:
+    if order_contacts is None or "accepts_marketing" not in order_contacts.given.columns:
         return pl.DataFrame(schema=_PAIR)
-    said_no = order_contacts.filter(~pl.col("accepts_marketing"))
+    said_no = order_contacts.given.filter(~pl.col("accepts_marketing"))
     pairs = said_no.select("customer_id", pl.lit("email").alias("channel"))
     if known is None:
         return pairs
@@ -386,7 +419,9 @@ def _usable(people: pl.DataFrame) -> pl.DataFrame:
 # --- opt-outs ---------------------------------------------------------------------------------------
 
 
-def _name_optouts(optouts: pl.DataFrame, people: pl.DataFrame, region: str) -> tuple[pl.DataFrame, int]:
+def _name_optouts(
+    optouts: pl.DataFrame, people: pl.DataFrame, order_contacts: OrderContacts | None, region: str
+) -> tuple[pl.DataFrame, int]:
     """Opt-outs as (customer_id, channel), and how many fit no customer.
 
     A row means the customer it names and everybody with one of its addresses. A channel that is empty or no
@@ -395,7 +430,7 @@ def _name_optouts(optouts: pl.DataFrame, people: pl.DataFrame, region: str) -> t
     """
     numbered = optouts.with_row_index("row")
     by_name = numbered.select("row", "customer_id").drop_nulls()
-    named = pl.concat([by_name, customers_by_address(numbered, people, region)]).unique()
+    named = pl.concat([by_name, customers_by_address(numbered, people, order_contacts, region)]).unique()
     unmatched = numbered.height - named["row"].n_unique()
     words = pl.col("channel").str.to_lowercase().replace_strict(CHANNEL_WORDS, default=None)
     channels = numbered.select("row", words.alias("word"))
@@ -409,16 +444,22 @@ def _name_optouts(optouts: pl.DataFrame, people: pl.DataFrame, region: str) -> t
     return pairs, unmatched
 
 
-def customers_by_address(numbered: pl.DataFrame, people: pl.DataFrame, region: str) -> pl.DataFrame:
+def customers_by_address(
+    numbered: pl.DataFrame, people: pl.DataFrame, order_contacts: OrderContacts | None, region: str
+) -> pl.DataFrame:
     """(row, customer_id) of everybody with an address of a row; an id that is an address counts as one.
 
     Args:
         numbered: ``row`` and the columns of ``CUSTOMER_NAMES``, phone and e-mail in one spelling.
         people: Rows of :func:`read_people`.
+        order_contacts: Tells who has an id that may be asked for; None if there are no orders.
         region: Whose phone numbers lack a country code.
     """
     as_number = pl.col("customer_id").str.contains(_PHONE_AS_ID)
     asked = _spellings(numbered, "row", as_number, region)
+    people = people.select(*CUSTOMER_NAMES)
+    if order_contacts is not None:
+        people = pl.concat([people, order_contacts.named_like(asked["address"])], how="diagonal")
     # of many numeric ids only those are spelled that may be asked for: they end alike
     ends = asked["address"].str.tail(_TAIL).unique().implode()
     digits = pl.col("customer_id").str.replace_all(r"\D", "")

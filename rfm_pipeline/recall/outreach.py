@@ -218,8 +218,9 @@ def _whose(warehouse: Warehouse, shop: Shop, rows: pl.DataFrame) -> pl.DataFrame
         return named
     region = phone_region(shop.shop.timezone)
     asked = nameless.select(pl.col("number").alias("row"), *CUSTOMER_NAMES)
-    everybody = read_people(shop, read_order_contacts(warehouse))
-    found = customers_by_address(readable(asked, region), everybody, region)
+    order_contacts = read_order_contacts(warehouse)
+    everybody = read_people(shop, order_contacts)
+    found = customers_by_address(readable(asked, region), everybody, order_contacts, region)
     return pl.concat([named, found.rename({"row": "number"}).unique()])
 
 

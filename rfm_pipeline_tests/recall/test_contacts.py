@@ -10,8 +10,9 @@ import xlsxwriter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rfm_pipeline.diagnose.schemas import CUSTOMER_ACTIVITY
 from rfm_pipeline.errors import SuppressionError
-from rfm_pipeline.recall.contacts import Reach, read_order_contacts, read_reach
+from rfm_pipeline.recall.contacts import OrderContacts, Reach, read_order_contacts, read_reach
 from rfm_pipeline.shop import Shop
 from rfm_pipeline_tests.helpers import ingest, make_shop, warehouse_of, write_export
 
@@ -447,10 +448,24 @@ def test_when_it_was_said_does_not_matter(shop: Shop, since: str) -> None:
 # --- contacts in the orders -----------------------------------------------------------------------
 
 
-def bought(*rows: tuple[str | None, str | None, str | None]) -> pl.DataFrame:
-    """Rows as the warehouse tells them."""
+def bought(*rows: tuple[str | None, str | None, str | None]) -> OrderContacts:
+    """Contacts as the warehouse tells them."""
     names = ("customer_id", "phone", "email")
-    return pl.DataFrame(list(rows), schema=dict.fromkeys(names, pl.String), orient="row")
+    return OrderContacts(pl.DataFrame(list(rows), schema=dict.fromkeys(names, pl.String), orient="row"))
+
+
+def orders_of(shop: Shop, *customer_ids: str) -> OrderContacts:
+    """What the warehouse tells of customers of whom it has an id and nothing else."""
+    warehouse = warehouse_of(shop)
+    with warehouse.transaction() as session:
+        session.create(CUSTOMER_ACTIVITY)
+        for week in ("2024-01-01", "2024-01-08"):
+            with session.frames(ids=pl.DataFrame({"customer_id": customer_ids})):
+                session.execute(
+                    f"insert into customer_activity select customer_id, date '{week}', 1, 0, 9, 0, "
+                    "null, null, null from ids"
+                )
+    return read_order_contacts(warehouse)
 
 
 def test_without_contacts_the_orders_make_nobody_unreachable(shop: Shop) -> None:
@@ -478,17 +493,20 @@ def test_an_opt_out_finds_its_customer_by_the_phone_or_mail_of_an_order(shop: Sh
         ("Anna@Example.com", "anna@example.COM "),
     ],
 )
-@pytest.mark.parametrize("place", ["contacts", "orders"])
+@pytest.mark.parametrize("place", ["contacts", "orders", "ids"])
 def test_a_customer_may_be_named_by_phone_or_mail(
     shop: Shop, customer_id: str, optout: str, place: str
 ) -> None:
     column = "email" if "@" in optout else "phone"
     write(shop.suppression_dir, column, optout)
+    orders = None
     if place == "contacts":
         write(shop.contacts_dir, CONTACTS, f"{customer_id},,,wm1", "c2,,,wm2")
-    reach = read_reach(
-        shop, bought((customer_id, None, None), ("c2", None, None)) if place == "orders" else None
-    )
+    elif place == "orders":
+        orders = bought((customer_id, None, None), ("c2", None, None))
+    else:
+        orders = orders_of(shop, customer_id, "c2", "13800000002", "bert@example.com")
+    reach = read_reach(shop, orders)
     assert customers(reach.opted_out) == {customer_id}
     assert reach.unmatched == 0
 
@@ -555,14 +573,16 @@ def test_who_is_known_from_orders_only_gave_no_consent(shop: Shop) -> None:
 
 
 def test_who_declined_mails_at_the_checkout_gets_none_until_they_agree(shop: Shop) -> None:
-    orders = pl.DataFrame(
-        {
-            "customer_id": ["anna", "bert", "cleo"],
-            "phone": [None, None, None],
-            "email": ["anna@example.com", "bert@example.com", "cleo@example.com"],
-            "accepts_marketing": [False, True, None],
-        },
-        schema_overrides={"phone": pl.String},
+    orders = OrderContacts(
+        pl.DataFrame(
+            {
+                "customer_id": ["anna", "bert", "cleo"],
+                "phone": [None, None, None],
+                "email": ["anna@example.com", "bert@example.com", "cleo@example.com"],
+                "accepts_marketing": [False, True, None],
+            },
+            schema_overrides={"phone": pl.String},
+        )
     )
     assert [channels(read_reach(shop, orders).opted_out, name) for name in ("anna", "bert", "cleo")] == [
         {"email"},
@@ -592,21 +612,23 @@ def test_wecom_needs_the_contact_and_knows_who_holds_it(shop: Shop) -> None:
     assert "wm1" not in repr(reach)
 
 
-def test_the_warehouse_tells_the_contacts_of_orders_and_ids_that_may_be_one(shop: Shop) -> None:
+def test_the_warehouse_tells_the_contacts_of_orders_and_whose_id_may_be_asked_for(shop: Shop) -> None:
     warehouse = warehouse_of(shop)
-    assert read_order_contacts(warehouse).is_empty()
+    nothing = read_order_contacts(warehouse)
+    asked = pl.Series(["+8613800000001", "+8613800000004", "a@example.com"])
+    assert (nothing.given.is_empty(), nothing.named_like(asked).is_empty()) == (True, True)
     write_export(
         shop,
         "orders.csv",
         "o1,13800000001,2024-01-01 10:00,S,1,10",
-        "o2,a@example.com,2024-01-01 10:00,S,1,10",
+        "o2,A@Example.com,2024-01-01 10:00,S,1,10",
         "o3,M000017,2024-01-01 10:00,S,1,10",
         "o4,+86 138-0000 0004,2024-01-01 10:00,S,1,10",
         "o5,,2024-01-01 10:00,S,1,10",
+        "o6,13800000006,2024-01-01 10:00,S,1,10",
+        "o7,13800000001,2024-01-08 10:00,S,1,10",
     )
     ingest(warehouse, shop)
-    ids = {"13800000001", "a@example.com", "+86 138-0000 0004"}
-    assert customers(read_order_contacts(warehouse)) - {"M000017"} == ids
     with warehouse.transaction() as session:
         session.execute(
             "create or replace table order_contacts (customer_id varchar, phone varchar, email varchar, "
@@ -614,9 +636,20 @@ def test_the_warehouse_tells_the_contacts_of_orders_and_ids_that_may_be_one(shop
         )
         session.execute("insert into order_contacts values ('M000017', '138 0000 0017', null, 'Anna', true)")
     told = read_order_contacts(warehouse)
-    assert told.columns == ["customer_id", "phone", "email", "accepts_marketing"]
-    assert told.filter(customer_id="M000017").rows() == [("M000017", "138 0000 0017", None, True)]
-    assert customers(told) == {"M000017", *ids}
+    assert told.given.columns == ["customer_id", "phone", "email", "accepts_marketing"]
+    assert told.given.rows() == [("M000017", "138 0000 0017", None, True)]
+    named = told.named_like(asked)["customer_id"].to_list()
+    assert sorted(named) == ["+86 138-0000 0004", "13800000001", "A@Example.com"]
+    assert told.named_like(asked.clear()).is_empty()
+
+
+def test_customers_whose_id_looks_like_a_number_are_not_among_those_with_an_address(shop: Shop) -> None:
+    """A large shop may have millions; only whom an opt-out means is looked for."""
+    write(shop.contacts_dir, CONTACTS, "c1,13800000001,,")
+    write(shop.suppression_dir, "phone", "13800000009")
+    reach = read_reach(shop, orders_of(shop, *(f"138000000{number:02}" for number in range(20))))
+    assert customers(reach.people) == {"c1"}
+    assert customers(reach.closed) == {"c1", "13800000009"}
 
 
 SPELLINGS = ("{}", "+86{}", "86{}", "0086{}", "+86 {}", "'{}", '=""{}""', "（+86）{}")
@@ -627,7 +660,7 @@ SPELLINGS = ("{}", "+86{}", "86{}", "0086{}", "+86 {}", "'{}", '=""{}""', "（+8
     known=st.sampled_from(SPELLINGS),
     asked=st.sampled_from(SPELLINGS),
     gap=st.sampled_from(["", " ", "-"]),
-    place=st.sampled_from(["contacts", "orders"]),
+    place=st.sampled_from(["contacts", "orders", "ids"]),
     silenced=st.integers(min_value=1, max_value=7),
 )
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -650,8 +683,12 @@ def test_a_phone_opt_out_silences_those_with_that_phone_and_nobody_else(
     if place == "contacts":
         write(shop.contacts_dir, CONTACTS, *(f'{c},"{text}",,' for c, text in spelled.items()))
         reach = read_reach(shop)
-    else:
+    elif place == "orders":
         reach = read_reach(shop, bought(*((c, text.replace('""', '"'), None) for c, text in spelled.items())))
+    else:
+        spelled = {c: text.replace('""', '"') for c, text in spelled.items()}
+        reach = read_reach(shop, orders_of(shop, *spelled.values()))
+        gone = {spelled[c] for c in gone}
     assert customers(reach.unreachable) == gone
     assert reach.unmatched == 0
 
