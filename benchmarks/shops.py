@@ -22,7 +22,8 @@ FIRST_WEEK = date(2022, 1, 3)
 WEEKS = 156
 CUSTOMERS_A_LINE = 0.17
 LINES_AN_ORDER = 3
-LINES_A_FILE = 10_000_000
+# whole orders: the file that names an order last would replace the lines of an earlier one
+LINES_A_FILE = 3_333_333 * LINES_AN_ORDER
 SETTINGS = """\
 shop: {{name: bench, first_week: {first_week}}}
 warehouse: {{memory_limit: {memory_limit}, threads: {threads}}}
@@ -156,7 +157,7 @@ def sized(lines: int) -> Drawn:
 
 
 def history_files(shop: Drawn, folder: Path, suffix: str = "parquet") -> Iterator[Path]:
-    """Writes what the shop exported before its last week: files of at most ten million lines."""
+    """Writes what the shop exported before its last week: files of ten million lines."""
     until = shop.last_week
     end = shop.line_at(until) + LINES_AN_ORDER
     with closing(duckdb.connect()) as connection:
