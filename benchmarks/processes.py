@@ -80,7 +80,7 @@ def measured(
         printed.seek(0)
         output = printed.read()
     if limit is not None and process.returncode == -signal.SIGKILL:
-        raise OutOfMemory(f"more than {limit:g} GiB")
+        raise OutOfMemory(f"more than {limit:.3g} GiB")
     if process.returncode and _NO_MEMORY.search(output):
         raise OutOfMemory("no memory left within its own limit")
     if process.returncode:
