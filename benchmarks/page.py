@@ -297,6 +297,10 @@ def _pictures(figures: Mapping[str, Any]) -> None:
             )
             .properties(width=300, height=alt.Step(16))
             .facet(facet=alt.Facet("task:N").title(None), columns=2)
+            # the labels of an axis of its own stand outside of what a facet reckons with
+            .properties(
+                padding={"left": 60, "right": 20, "top": 5, "bottom": 5}, spacing={"column": 60, "row": 20}
+            )
             .resolve_scale(y="independent", x="independent")
         )
         _write_picture("comparison", chart)
