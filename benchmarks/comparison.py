@@ -132,8 +132,7 @@ class Comparison:
 
         once = 1 if self._shop.lines > LARGE else self._rounds
         note("first load", self._loads(), once)
-        if not self._is_huge:
-            self._keep_as("home", "base")
+        self._keep_as("home", "base")
         self._prepare_lines()
         note("customer_rfm, one week", self._one_week())
         found["customers"] = self._require_equal()
@@ -158,7 +157,9 @@ class Comparison:
         self._require_same_classes()
 
     def _keep_as(self, name: str, other: str) -> None:
-        """Puts one home, as it is, in the place of another."""
+        """Puts one home, as it is, in the place of another; of a huge shop, whose week comes once, none."""
+        if self._is_huge:
+            return
         shutil.rmtree(self._folder / other, ignore_errors=True)
         shutil.copytree(self._folder / name, self._folder / other)
 
@@ -240,14 +241,12 @@ class Comparison:
         """Fills the weeks before the newest; what follows begins from this state."""
         taken = self._measured([RFM, "run", "--home", self._folder / "home"])
         say(f"{self._shop.lines:,}: {self._snapshots - 1} weeks of history in {taken.seconds:.0f} s")
-        if not self._is_huge:
-            self._keep_as("home", "base")
+        self._keep_as("home", "base")
         return taken
 
     def _increments(self) -> dict[str, Way]:
         def project() -> Round:
             run = [RFM, "run", "--home", self._folder / "home"]
-            # a huge shop's week is measured once, on the home itself
             if not self._is_huge:
                 self._keep_as("base", "home")
                 # a copy is another file, and would be hashed again

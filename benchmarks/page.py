@@ -18,7 +18,7 @@ Made by `uv run python -m benchmarks`. Every way is a process of its own, in alt
 is the whole process from start to exit, *processor s* the same on all cores, *of it work* the processor time
 without starting Python and importing (dbt can't tell it), *×* the work, or else the processor time, as a
 multiple of this project's. *Peak* is memory in GiB; in these figures it is never less than what the process
-that measured held itself (0.4 with 1 million lines, 1.2 with 10 million; 0.4 with 100 million).
+that measured held itself (0.4 with 1 million lines and with 100 million, 1.2 with 10 million).
 """
 
 

@@ -157,7 +157,7 @@ def sized(lines: int) -> Drawn:
 
 
 def history_files(shop: Drawn, folder: Path, suffix: str = "parquet") -> Iterator[Path]:
-    """Writes what the shop exported before its last week: files of ten million lines."""
+    """Writes what the shop exported before its last week: files of at most ten million lines."""
     until = shop.last_week
     end = shop.line_at(until) + LINES_AN_ORDER
     with closing(duckdb.connect()) as connection:

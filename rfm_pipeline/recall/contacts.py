@@ -17,7 +17,7 @@ from rfm_pipeline.recall.outcome_files import may_be_refused, outcome_files, rea
 from rfm_pipeline.recall.sheets import Sheet, filled, known_columns, read_sheets, sheet_files
 from rfm_pipeline.recall.vocabulary import CHANNEL_WORDS, CUSTOMER_NAMES
 from rfm_pipeline.shop import Shop
-from rfm_pipeline.warehouse.duckdb import Session, Warehouse
+from rfm_pipeline.warehouse.duckdb import Warehouse
 
 CHANNEL_COLUMNS = {"sms": "phone", "email": "email", "wecom": "wecom_external_userid"}
 ORDER_CONTACTS = "order_contacts"
@@ -60,6 +60,7 @@ where
             in (select {_PLAIN_EMAIL.format("address")} from asked_addresses)
     )
 """
+_GIVEN = {"customer_id": pl.String, "phone": pl.String, "email": pl.String, "accepts_marketing": pl.Boolean}
 _PAIR = {"customer_id": pl.String, "channel": pl.String}
 _PEOPLE = dict.fromkeys(CONTACT_NAMES, pl.String)
 
@@ -146,20 +147,13 @@ def read_order_contacts(warehouse: Warehouse) -> OrderContacts:
                 return session.read(_NAMED_LIKE)
 
     with warehouse.transaction() as session:
-        return OrderContacts(session.read(_order_contacts_sql(session)), named_like)
+        if not session.has(ORDER_CONTACTS):
+            return OrderContacts(pl.DataFrame(schema=_GIVEN), named_like)
+        return OrderContacts(session.read(f"select {', '.join(_GIVEN)} from {ORDER_CONTACTS}"), named_like)
 
 
 def _nobody() -> pl.DataFrame:
     return pl.DataFrame(schema={"customer_id": pl.String})
-
-
-def _order_contacts_sql(session: Session) -> str:
-    if session.has(ORDER_CONTACTS):
-        return f"select customer_id, phone, email, accepts_marketing from {ORDER_CONTACTS}"
-    return (
-        "select null::varchar as customer_id, null::varchar as phone, null::varchar as email, "
-        "null::boolean as accepts_marketing where false"
-    )
 
 
 def read_reach(shop: Shop, order_contacts: OrderContacts | None = None) -> Reach:
