@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.report import Timing, alternate, comparison, machine, say, timed, write
-from rfm_pipeline.ingest.database import fetch_changes
+from rfm_pipeline.ingest.databases.incremental import fetch_changes
 from rfm_pipeline.shop import DatabaseSection
-from rfm_pipeline_tests.ingest.servers import DATABASE, PASSWORD, SERVERS, USER, Server
+from rfm_pipeline_tests.ingest.databases.servers import DATABASE, PASSWORD, SERVERS, USER, Server
 
 ZONE = "Asia/Shanghai"
 URL = "RFM_ORDERS_URL"

@@ -70,7 +70,7 @@ def measure(rounds: int) -> tuple[dict[str, list[Taken]], dict[str, Any]]:
         home, twin, plan_file = Path(folder) / "home", Path(folder) / "twin", Path(folder) / "plan.json"
         shutil.copytree(DEMO, home, ignore=shutil.ignore_patterns(*MADE))
         twin.mkdir()
-        settings = resources.files("rfm_pipeline").joinpath("dagster.yaml")
+        settings = resources.files("rfm_pipeline.orchestration").joinpath("dagster.yaml")
         (twin / "dagster.yaml").write_text(settings.read_text("utf-8"), "utf-8")
         plan = plan_of_twin(home)
         plan_file.write_text(json.dumps(plan), "utf-8")

@@ -12,7 +12,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from rfm_pipeline.runner import Runner
+from rfm_pipeline.orchestration.runner import Runner
 from rfm_pipeline.shop import load_shop
 
 STARTING, HISTORY, WEEK_BEGINS = "starting", "history", "the week begins"

@@ -281,11 +281,11 @@ def pandas_load() -> None:
 
 
 def _home() -> "tuple[Shop, Warehouse]":
-    from rfm_pipeline.opening import warehouse_of
+    from rfm_pipeline.home.warehouse import open_warehouse
     from rfm_pipeline.shop import load_shop
 
     shop = load_shop(_folder() / "home")
-    return shop, warehouse_of(shop)
+    return shop, open_warehouse(shop)
 
 
 def project_rfm() -> None:
@@ -593,9 +593,9 @@ def pandas_one_by_one(weeks: str) -> None:
 
 def project_list() -> None:
     """Silent churners with classes, the newly silent, the list with its words: all validated."""
+    from rfm_pipeline.contacts.reach import read_order_contacts, read_reach
     from rfm_pipeline.diagnose.pipeline import write_new_silent_churners, write_silent_churners
     from rfm_pipeline.ledger import Ledger
-    from rfm_pipeline.recall.contacts import read_order_contacts, read_reach
     from rfm_pipeline.recall.listing import write_recall_list
 
     shop, warehouse = _home()

@@ -10,10 +10,10 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.report import machine, say, table, write
-from rfm_pipeline_tests.recall.desk import LONG_AGO, Desk, silent, week
-from rfm_pipeline_tests.recall.wecom_desk import campaign, contacts_of, customers_are, mapped, wecom_desk
-from rfm_pipeline_tests.wecom.control import WecomServer, wecom_server
-from rfm_pipeline_tests.wecom.corporation import Call
+from rfm_pipeline.demo.wecom_server.control import WecomServer, wecom_server
+from rfm_pipeline.demo.wecom_server.corporation import Call
+from rfm_pipeline_tests.recall.recall_home import LONG_AGO, RecallHome, silent, week
+from rfm_pipeline_tests.recall.wecom_home import campaign, contacts_of, customers_are, make_wecom_home, mapped
 
 LATENCY = 0.05
 IN_FLIGHT = 5
@@ -27,11 +27,11 @@ def tagged(server: WecomServer, customers: int, rate: float | None) -> list[Call
     names = [f"n{number:05}" for number in range(customers)]
     server.befriend(contacts_of(*names))
     with tempfile.TemporaryDirectory() as folder:
-        desk: Desk = wecom_desk(Path(folder), server, rate=rate, weekly_capacity=customers)
-        desk.silent_are([churner for name in names for churner in silent(name)])
-        desk.last_orders_are([week(0)], dict.fromkeys(names, LONG_AGO))
-        customers_are(desk, mapped(*names))
-        report = campaign(desk, week(0))
+        recall_home: RecallHome = make_wecom_home(Path(folder), server, rate=rate, weekly_capacity=customers)
+        recall_home.silent_are([churner for name in names for churner in silent(name)])
+        recall_home.last_orders_are([week(0)], dict.fromkeys(names, LONG_AGO))
+        customers_are(recall_home, mapped(*names))
+        report = campaign(recall_home, week(0))
     assert report.done == customers
     return server.marks()
 

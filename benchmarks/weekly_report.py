@@ -17,6 +17,7 @@ import yaml
 
 from benchmarks.report import machine, peak_memory, say, table, timed, write
 from benchmarks.shops import FIRST_WEEK, WEEKS, make_tables, sized
+from rfm_pipeline.contacts.reach import read_reach
 from rfm_pipeline.diagnose.pipeline import (
     write_customer_rfm,
     write_customer_segments,
@@ -25,16 +26,15 @@ from rfm_pipeline.diagnose.pipeline import (
 )
 from rfm_pipeline.ingest.schemas import ORDER_BATCHES, REJECTED_ROWS
 from rfm_pipeline.ledger import Ledger
-from rfm_pipeline.recall.contacts import read_reach
 from rfm_pipeline.recall.listing import ledger_rows, write_recall_list
 from rfm_pipeline.recall.tagging import write_tag_plan
-from rfm_pipeline.review.backtest import write_value_backtest
-from rfm_pipeline.review.dormancy import write_dormancy_curve
 from rfm_pipeline.review.effect import write_recall_effect
+from rfm_pipeline.review.models.backtest import write_value_backtest
+from rfm_pipeline.review.models.dormancy import write_dormancy_curve
+from rfm_pipeline.review.models.returners import write_returner_value
+from rfm_pipeline.review.models.sleeping import write_sleeping_value
 from rfm_pipeline.review.outcomes import write_recall_outcomes
-from rfm_pipeline.review.report import write_reports
-from rfm_pipeline.review.returners import write_returner_value
-from rfm_pipeline.review.sleeping import write_sleeping_value
+from rfm_pipeline.review.report.page import write_reports
 from rfm_pipeline.shop import Shop, load_shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import WEEK, weeks_between

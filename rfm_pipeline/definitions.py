@@ -5,17 +5,18 @@ from pathlib import Path
 
 import dagster as dg
 
-from rfm_pipeline import automation
 from rfm_pipeline.diagnose import assets as diagnose
 from rfm_pipeline.diagnose import checks as diagnose_checks
+from rfm_pipeline.home.warehouse import open_warehouse
 from rfm_pipeline.ingest import assets as ingest
 from rfm_pipeline.ingest import checks as ingest_checks
 from rfm_pipeline.ledger import Ledger
-from rfm_pipeline.opening import warehouse_of
+from rfm_pipeline.orchestration import schedules, sensors
+from rfm_pipeline.orchestration.jobs import build_jobs
 from rfm_pipeline.recall import assets as recall
 from rfm_pipeline.recall.resources import wecom_access
 from rfm_pipeline.review import assets as review
-from rfm_pipeline.review import documents
+from rfm_pipeline.review.report import assets as documents
 from rfm_pipeline.shop import home_from_environment, load_shop
 
 EARLIER_CHECKS = [
@@ -45,18 +46,18 @@ def build_defs(home: Path) -> dg.Definitions:
         review.build_assets(shop),
         documents.build_assets(shop),
     )
-    jobs = automation.build_jobs(*stages)
+    jobs = build_jobs(*stages)
     job_of = {job.name: job for job in jobs}
     return dg.Definitions(
         assets=[asset for stage in stages for asset in stage],
         jobs=jobs,
         schedules=[
-            automation.build_schedule(job_of["weekly_job"]),
-            automation.build_catch_up(shop, job_of["send_job"]),
+            schedules.build_schedule(job_of["weekly_job"]),
+            schedules.build_catch_up(shop, job_of["send_job"]),
         ],
-        sensors=[automation.build_failure_alert(shop)],
+        sensors=[sensors.build_failure_alert(shop)],
         resources={
-            "warehouse": warehouse_of(shop),
+            "warehouse": open_warehouse(shop),
             "ledger": Ledger(lambda: shop.ledger_url),
             "wecom": wecom_access(shop),
         },

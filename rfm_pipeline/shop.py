@@ -218,13 +218,13 @@ class Words(Section):
 
 
 @cache
-def default_words_text() -> str:
+def default_messages_text() -> str:
     """The shipped words, as the YAML text that ``rfm init`` writes into a new ``shop.yaml``."""
-    return resources.files("rfm_pipeline").joinpath("default_words.yaml").read_text("utf-8")
+    return resources.files("rfm_pipeline.home").joinpath("default_messages.yaml").read_text("utf-8")
 
 
-def _default_words() -> dict[str, Words]:
-    return {key: Words(**words) for key, words in yaml.safe_load(default_words_text()).items()}
+def _default_messages() -> dict[str, Words]:
+    return {key: Words(**words) for key, words in yaml.safe_load(default_messages_text()).items()}
 
 
 def _all_different(value: dict[str, str]) -> dict[str, str]:
@@ -277,7 +277,7 @@ class RecallSection(Section):
         "C": "静默召回-C类待唤醒",
     }
     words: Annotated[dict[str, Words], BeforeValidator(_one_per_class)] = Field(
-        default_factory=_default_words
+        default_factory=_default_messages
     )
 
 
@@ -432,7 +432,7 @@ def ledger_url_of(variable: str) -> str:
     Raises:
         LedgerError: If it holds none.
     """
-    from rfm_pipeline.database_urls import POSTGRESQL_SCHEMES, url_from_environment
+    from rfm_pipeline.storage.database_urls import POSTGRESQL_SCHEMES, url_from_environment
 
     url = url_from_environment(
         variable, whose="the ledger", setting="ledger.url_env", schemes=POSTGRESQL_SCHEMES, error=LedgerError

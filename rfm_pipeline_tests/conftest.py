@@ -1,6 +1,6 @@
 """What tests of several folders share: hypothesis' profiles, and one WeCom server.
 
-Hypothesis: the same examples every time in CI, new ones at a developer's desk.
+Hypothesis: the same examples every time in CI, new ones on a developer's machine.
 """
 
 import os
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from rfm_pipeline_tests.wecom.control import WecomServer, wecom_server
+from rfm_pipeline.demo.wecom_server.control import WecomServer, wecom_server
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
-settings.register_profile("desk", deadline=None)
-settings.load_profile("ci" if os.environ.get("CI") else "desk")
+settings.register_profile("local", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
 @pytest.fixture(scope="session")

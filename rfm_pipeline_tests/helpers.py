@@ -1,7 +1,7 @@
 """Small homes for tests: a shop's settings and exports on disk, and the chain run over them.
 
 What belongs here drives the package the way a run does, without Dagster. What the numbers should be
-is ``plain_reading``'s.
+is ``reference_model``'s.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,8 @@ from rfm_pipeline.diagnose.pipeline import (
 from rfm_pipeline.ingest.loading import LoadReport, load_new_files, update_order_lines
 from rfm_pipeline.shop import Shop, load_shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
-from rfm_pipeline_tests.plain_reading import Line, Rules
 from rfm_pipeline_tests.random_shops import FIRST_WEEK, to_standard_csv
+from rfm_pipeline_tests.reference_model import Line, Rules
 
 HEADER = "order_id,customer_id,ordered_at,sku,quantity,unit_price"
 WEEKLY_TABLES = (
@@ -73,7 +73,7 @@ def shop_of(home: Path, rules: Rules) -> Shop:
     )
 
 
-def warehouse_of(shop: Shop) -> Warehouse:
+def small_warehouse(shop: Shop) -> Warehouse:
     """The home's warehouse, sized for a test."""
     return Warehouse(shop.warehouse_path, memory_limit="1GB", threads=1, lock_wait_seconds=5)
 
@@ -106,7 +106,7 @@ def diagnosed(home: Path, lines: Sequence[Line], rules: Rules, weeks: Sequence[d
     """A home in which the lines were exported, loaded and diagnosed for the weeks in one range run."""
     shop = shop_of(home, rules)
     to_standard_csv(lines, shop.orders_dir / "orders.csv")
-    warehouse = warehouse_of(shop)
+    warehouse = small_warehouse(shop)
     ingest(warehouse, shop)
     diagnose(warehouse, shop, weeks)
     return warehouse

@@ -16,7 +16,7 @@ from typing import Literal
 
 from hypothesis import strategies as st
 
-from rfm_pipeline_tests.plain_reading import ONE_WEEK, ZERO, Line, Rules, order_times, week_of
+from rfm_pipeline_tests.reference_model import ONE_WEEK, ZERO, Line, Rules, order_times, week_of
 
 FIRST_WEEK = date(2024, 1, 1)
 CUSTOMERS = ("c1", "c2", "c3", "c4", "c5")

@@ -17,7 +17,7 @@ MEMORY_LIMIT, PEAK, LIMIT = "250MB", 0.9, 3.5
 RUN = """
 import json, sys
 from pathlib import Path
-from rfm_pipeline.cli import main
+from rfm_pipeline.cli.app import main
 try:
     main(["run", "--home", sys.argv[1]])
 except SystemExit as ended:
@@ -49,7 +49,7 @@ BEFORE_POLARS = """
 import sys
 from importlib import import_module
 from typer.testing import CliRunner
-from rfm_pipeline.cli import app
+from rfm_pipeline.cli.app import app
 
 class Reached(Exception):
     pass

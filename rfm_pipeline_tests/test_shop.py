@@ -12,7 +12,7 @@ from rfm_pipeline.shop import (
     CHURN_CLASSES,
     Shop,
     Threshold,
-    default_words_text,
+    default_messages_text,
     home_from_environment,
     load_shop,
 )
@@ -117,7 +117,7 @@ def test_the_shipped_words_are_words_for_every_class_and_channel(tmp_path: Path)
     words = load(tmp_path).recall.words
     for one in words.values():
         assert all(text.strip() for text in one.model_dump().values())
-    assert default_words_text().startswith(("A:", "#"))
+    assert default_messages_text().startswith(("A:", "#"))
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,6 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from rfm_pipeline.asset_kit import (
-    all_blocking_passed,
-    answer_checks,
-    asked_weeks,
-    asset_arguments,
-    one_connection,
-    weekly_result,
-)
 from rfm_pipeline.diagnose import checks, pipeline
 from rfm_pipeline.diagnose.schemas import (
     CUSTOMER_ACTIVITY,
@@ -24,6 +16,14 @@ from rfm_pipeline.diagnose.schemas import (
     NEW_SILENT_CHURNERS,
     SEGMENTS,
     SILENT_CHURNERS,
+)
+from rfm_pipeline.orchestration.asset_arguments import (
+    all_blocking_passed,
+    answer_checks,
+    asked_weeks,
+    asset_arguments,
+    one_connection,
+    weekly_result,
 )
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
@@ -212,7 +212,7 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
 def _segment_metadata(warehouse: Warehouse, shop: Shop, week: date) -> dict[str, Any]:
     """The newest week's segments as a table and as the quadrant picture."""
     # drawing libraries are slow to load, and only this asset draws
-    from rfm_pipeline.diagnose.picture import BINS_SQL, quadrant_svg
+    from rfm_pipeline.charts.quadrants import BINS_SQL, quadrant_svg
 
     asked = {"week": week}
     with warehouse.transaction() as session:

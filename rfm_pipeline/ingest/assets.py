@@ -5,18 +5,18 @@ from typing import Any
 
 import dagster as dg
 
-from rfm_pipeline.asset_kit import (
+from rfm_pipeline.ingest.checks import ORDER_LINES_CHECKS, RAW_ORDERS_CHECKS
+from rfm_pipeline.ingest.loading import LoadReport, load_new_orders, note_checked, update_order_lines
+from rfm_pipeline.ingest.report import FILE_COLUMNS, files_in_force, rejected_by_reason, write_report
+from rfm_pipeline.ingest.schemas import ORDER_LINES, RAW_ORDERS
+from rfm_pipeline.ledger import Ledger
+from rfm_pipeline.orchestration.asset_arguments import (
     all_blocking_passed,
     answer_checks,
     asset_arguments,
     one_connection,
     permanent_failures,
 )
-from rfm_pipeline.ingest.checks import ORDER_LINES_CHECKS, RAW_ORDERS_CHECKS
-from rfm_pipeline.ingest.loading import LoadReport, load_new_orders, note_checked, update_order_lines
-from rfm_pipeline.ingest.report import FILE_COLUMNS, files_in_force, rejected_by_reason, write_report
-from rfm_pipeline.ingest.schemas import ORDER_LINES, RAW_ORDERS
-from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import shop_now

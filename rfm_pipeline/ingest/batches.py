@@ -13,8 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from rfm_pipeline.ingest.presets import CANONICAL
-from rfm_pipeline.ingest.reading import (
+from rfm_pipeline.ingest.files.reading import (
     ACCEPTED,
     EXTRA_COLUMNS,
     KEY_DAMAGED,
@@ -24,6 +23,7 @@ from rfm_pipeline.ingest.reading import (
     Source,
     read_rows,
 )
+from rfm_pipeline.ingest.presets import CANONICAL
 from rfm_pipeline.ingest.schemas import ORDER_BATCHES, RAW_ORDERS, REJECTED_ROWS, UNPAID_ORDERS
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.warehouse.duckdb import Session

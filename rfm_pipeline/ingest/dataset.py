@@ -23,9 +23,9 @@ from rfm_pipeline.ingest.presets import CANONICAL, load_family, not_product_patt
 from rfm_pipeline.ingest.schemas import ORDER_BATCHES, ORDER_LINES
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.shop import Shop
-from rfm_pipeline.warehouse.cluster import told_without_values
-from rfm_pipeline.warehouse.published import TableStore
-from rfm_pipeline.warehouse.spark import SparkTransaction, SparkWarehouse, spark_columns
+from rfm_pipeline.warehouse.spark.cluster import errors_without_values
+from rfm_pipeline.warehouse.spark.engine import SparkTransaction, SparkWarehouse, spark_columns
+from rfm_pipeline.warehouse.spark.published import TableStore
 from rfm_pipeline.warehouse.sql import read_sql
 
 DATASET = "dataset:"
@@ -200,7 +200,7 @@ def _canonical(session: SparkTransaction, place: TableStore, numbers: Mapping[st
     from pyspark.sql import functions as f
 
     spark = session.warehouse.cluster.session()
-    with told_without_values("reading the dataset"):
+    with errors_without_values("reading the dataset"):
         paths = [place.for_spark(name) for name in numbers]
         read = spark.read.option("mergeSchema", "true").parquet(*paths)
         given = {field.name: field.dataType.simpleString() for field in read.schema.fields}
@@ -265,7 +265,7 @@ def _counts(lines: Any) -> dict[int, dict[str, Any]]:
     """Rows, orders, times and broken rows of every file, by its batch number."""
     broken = [f"count_if({rule}) as `{name}`" for name, rule in _RULES.items()]
     lines.createOrReplaceTempView("dataset_lines")
-    with told_without_values("counting the dataset's rows"):
+    with errors_without_values("counting the dataset's rows"):
         rows = lines.sparkSession.sql(
             f"""
             select

@@ -15,7 +15,9 @@ from typing import Any
 from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.batches import DATABASE, Batch, insert_batch
 from rfm_pipeline.ingest.dataset import load_dataset, update_dataset_lines
-from rfm_pipeline.ingest.landing import Landing, known_hashes, landed_files, note_hashes
+from rfm_pipeline.ingest.files.landing import Landing, known_hashes, landed_files, note_hashes
+from rfm_pipeline.ingest.files.reading import ORDER, Source, open_source
+from rfm_pipeline.ingest.files.texts import SUFFIXES, has_known_suffix
 from rfm_pipeline.ingest.presets import (
     ALL_COLUMNS,
     CANONICAL,
@@ -24,7 +26,6 @@ from rfm_pipeline.ingest.presets import (
     load_preset,
     not_product_pattern,
 )
-from rfm_pipeline.ingest.reading import ORDER, Source, open_source
 from rfm_pipeline.ingest.schemas import (
     ORDER_BATCHES,
     ORDER_CONTACTS,
@@ -33,13 +34,12 @@ from rfm_pipeline.ingest.schemas import (
     REJECTED_ROWS,
     UNPAID_ORDERS,
 )
-from rfm_pipeline.ingest.texts import SUFFIXES, has_known_suffix
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.shop import DatabaseSection, Shop
-from rfm_pipeline.staging import staging_folder
+from rfm_pipeline.storage.atomic_files import staging_folder
 from rfm_pipeline.warehouse.duckdb import Session, Warehouse
 from rfm_pipeline.warehouse.schema import validate
-from rfm_pipeline.warehouse.spark import SparkWarehouse
+from rfm_pipeline.warehouse.spark.engine import SparkWarehouse
 from rfm_pipeline.warehouse.sql import read_sql
 
 Progress = Callable[[str], None]
@@ -219,7 +219,7 @@ def load_changes(
         RfmError: If the database can't be read as the settings say.
     """
     # the databases' drivers are slow to load, and most shops have files
-    from rfm_pipeline.ingest.database import fetch_changes
+    from rfm_pipeline.ingest.databases.incremental import fetch_changes
 
     preset = of_database(load_preset(shop.orders.preset, shop.home), database)
     prepare_tables(warehouse)

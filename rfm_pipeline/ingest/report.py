@@ -15,6 +15,17 @@ from typing import Any
 import polars as pl
 
 from rfm_pipeline.errors import OrderFileError
+from rfm_pipeline.ingest.files.reading import (
+    ACCEPTED,
+    KEY_DAMAGED,
+    KEY_MASKED,
+    REJECTED,
+    UNPAID,
+    Source,
+    open_source,
+    read_rows,
+)
+from rfm_pipeline.ingest.files.texts import SUFFIXES, has_known_suffix, peek
 from rfm_pipeline.ingest.loading import LoadReport
 from rfm_pipeline.ingest.presets import (
     Guess,
@@ -25,19 +36,8 @@ from rfm_pipeline.ingest.presets import (
     own_preset_names,
 )
 from rfm_pipeline.ingest.presets import preset_names as shipped_names
-from rfm_pipeline.ingest.reading import (
-    ACCEPTED,
-    KEY_DAMAGED,
-    KEY_MASKED,
-    REJECTED,
-    UNPAID,
-    Source,
-    open_source,
-    read_rows,
-)
-from rfm_pipeline.ingest.texts import SUFFIXES, has_known_suffix, peek
 from rfm_pipeline.shop import Shop
-from rfm_pipeline.spreadsheets import no_formula
+from rfm_pipeline.storage.spreadsheets import no_formula
 from rfm_pipeline.warehouse.duckdb import Warehouse
 
 _ROWS_SHOWN = 5
@@ -110,7 +110,7 @@ def check_file(
 
     Args:
         path: The file.
-        presets: How it is read, as for :func:`~rfm_pipeline.ingest.reading.open_source`.
+        presets: How it is read, as for :func:`~rfm_pipeline.ingest.files.reading.open_source`.
         zone: The shop's time zone.
         home: The shop's folder, for guessing among its own presets too.
         encoding: What the shop says it is; None to find out.

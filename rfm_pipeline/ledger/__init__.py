@@ -24,9 +24,9 @@ how one process at a time is let in, ``forgetting`` how a person is taken out, `
 ledger becomes one of today, ``moving`` how it gets from one database to another. For people: docs/ledger.md.
 """
 
-from rfm_pipeline.ledger.alone import Hold
+from rfm_pipeline.ledger.copying import copy_ledger
 from rfm_pipeline.ledger.forgetting import Holdings, tombstone_digest
-from rfm_pipeline.ledger.moving import copy_ledger
+from rfm_pipeline.ledger.locks import Lock
 from rfm_pipeline.ledger.store import Ledger
 from rfm_pipeline.ledger.tables import (
     ASSIGNMENT_SCHEMA,
@@ -52,9 +52,9 @@ __all__ = [
     "TAG_ACTION_SCHEMA",
     "TAG_CALL_SCHEMA",
     "UNMATCHED",
-    "Hold",
     "Holdings",
     "Ledger",
+    "Lock",
     "copy_ledger",
     "tombstone_digest",
 ]

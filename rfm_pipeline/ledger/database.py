@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import sqlalchemy as sa
 
-from rfm_pipeline.database_urls import POSTGRESQL_OPTIONS, is_lost, postgresql_refusal
 from rfm_pipeline.errors import LedgerBusyError, LedgerError, RfmError
 from rfm_pipeline.ledger import migrations
-from rfm_pipeline.ledger.alone import FileHold, Hold, ServerHold, advisory_key, held
+from rfm_pipeline.ledger.locks import FileLock, Lock, ServerLock, advisory_key, held
+from rfm_pipeline.storage.database_urls import POSTGRESQL_OPTIONS, is_lost, postgresql_refusal
 
 if TYPE_CHECKING:
     import psycopg
@@ -73,7 +73,7 @@ class LedgerDatabase:
         if self.is_sqlite:
             options: dict[str, Any] = {"timeout": _BUSY_SECONDS}
         else:
-            # who holds a lock hears of a dead line before the server frees it (ServerHold)
+            # who holds a lock hears of a dead line before the server frees it (ServerLock)
             wanted = POSTGRESQL_OPTIONS | {"tcp_user_timeout": "30000"}
             options = {key: value for key, value in wanted.items() if key not in self._url.query}
         # connections end with their transaction: a run holds no file open for long, and a fork shares none.
@@ -124,7 +124,7 @@ class LedgerDatabase:
             yield connection
 
     @contextmanager
-    def alone(self, name: str, wait_seconds: float = 0) -> Iterator[Hold]:
+    def alone(self, name: str, wait_seconds: float = 0) -> Iterator[Lock]:
         """Lets one process at a time into the block, of all that share the ledger, on whatever machine.
 
         The lock dies with its holder: nothing is left behind by ``kill -9``. In PostgreSQL it belongs to a
@@ -140,15 +140,15 @@ class LedgerDatabase:
         """
         if not re.fullmatch(r"[a-z0-9_-]{1,60}", name):
             raise ValueError(f"{name!r} is no name for a lock")
-        hold: Hold
+        lock: Lock
         if self.is_sqlite:
-            hold = FileHold(self._file.with_name(f"{self._file.name}.lock-{name}"))
+            lock = FileLock(self._file.with_name(f"{self._file.name}.lock-{name}"))
         else:
-            hold = ServerHold(self._engine, name)
+            lock = ServerLock(self._engine, name)
         with ExitStack() as stack:
             with self._explained():
-                stack.enter_context(held(hold, name, wait_seconds))
-            yield hold
+                stack.enter_context(held(lock, name, wait_seconds))
+            yield lock
 
     def frame(self, query: sa.Select[Any], schema: Mapping[str, Any]) -> pl.DataFrame:
         """The rows of a query, whose columns are those of the schema in their order."""

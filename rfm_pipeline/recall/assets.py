@@ -12,7 +12,11 @@ from typing import Any
 
 import dagster as dg
 
-from rfm_pipeline.asset_kit import (
+from rfm_pipeline.contacts.outreach import OutreachReport, write_outreach_log
+from rfm_pipeline.contacts.reach import Reach, read_order_contacts, read_reach
+from rfm_pipeline.errors import LedgerBusyError
+from rfm_pipeline.ledger import Ledger
+from rfm_pipeline.orchestration.asset_arguments import (
     answer_checks,
     asked_weeks,
     asset_arguments,
@@ -21,24 +25,20 @@ from rfm_pipeline.asset_kit import (
     permanent_failures,
     weekly_result,
 )
-from rfm_pipeline.errors import LedgerBusyError
-from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.recall import checks, guards, tagging, team
-from rfm_pipeline.recall.connection import (
+from rfm_pipeline.recall.listing import write_recall_list
+from rfm_pipeline.recall.messages import UNNAMED_PRODUCT, compile_messages
+from rfm_pipeline.recall.problems import write_problems
+from rfm_pipeline.recall.resources import WecomAccess
+from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, OUTREACH_LOG, RECALL_LIST, TAG_PLAN
+from rfm_pipeline.recall.sinks.base import TagSink
+from rfm_pipeline.recall.sinks.connection import (
     CONFIRMED_TAG,
     preview,
     refuse_connection,
     refuse_unconfirmed,
     sink_for,
 )
-from rfm_pipeline.recall.contacts import Reach, read_order_contacts, read_reach
-from rfm_pipeline.recall.listing import write_recall_list
-from rfm_pipeline.recall.outreach import OutreachReport, write_outreach_log
-from rfm_pipeline.recall.problems import write_problems
-from rfm_pipeline.recall.resources import WecomAccess
-from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, OUTREACH_LOG, RECALL_LIST, TAG_PLAN
-from rfm_pipeline.recall.sinks import TagSink
-from rfm_pipeline.recall.words import UNNAMED_PRODUCT, compile_words
 from rfm_pipeline.recall.worklist import write_worklist
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.checks import TableCheck
@@ -60,7 +60,7 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
     Raises:
         ShopFileError: If a template of the words can't be used.
     """
-    compile_words(shop)
+    compile_messages(shop)
     required = checks.required_before_sending(earlier_checks)
 
     @dg.asset(

@@ -6,9 +6,9 @@ A refusal is no failure: the run goes on, and the asset reports ``sent: 0`` with
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
+from rfm_pipeline.contacts.reach import Reach
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.recall import tagging
-from rfm_pipeline.recall.contacts import Reach
 from rfm_pipeline.recall.schemas import RECALL_LIST
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.checks import stored_verdicts

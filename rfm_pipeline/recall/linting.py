@@ -13,8 +13,8 @@ import duckdb
 import polars as pl
 from jinja2 import meta
 
+from rfm_pipeline.recall.messages import UNNAMED_PRODUCT, environment, template_sources, write_messages
 from rfm_pipeline.recall.schemas import RECALL
-from rfm_pipeline.recall.words import UNNAMED_PRODUCT, environment, template_sources, write_words
 from rfm_pipeline.shop import CHURN_CLASSES, Shop
 from rfm_pipeline.warehouse.sql import read_sql, used_parameters
 
@@ -86,7 +86,7 @@ def examples(shop: Shop, week: date, product: str) -> pl.DataFrame:
         }
     )
     nothing_closed = pl.DataFrame(schema={"customer_id": pl.String, "channel": pl.String})
-    return write_words(shop, listed, nothing_closed)
+    return write_messages(shop, listed, nothing_closed)
 
 
 def lint(shop: Shop, rendered: Sequence[pl.DataFrame]) -> list[Finding]:

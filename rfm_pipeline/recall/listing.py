@@ -9,10 +9,10 @@ from datetime import date
 
 import polars as pl
 
+from rfm_pipeline.contacts.reach import Reach
 from rfm_pipeline.ledger import ASSIGNMENT_SCHEMA, Ledger
-from rfm_pipeline.recall.contacts import Reach
+from rfm_pipeline.recall.messages import write_messages
 from rfm_pipeline.recall.schemas import OUTREACH_LOG, RECALL_LIST
-from rfm_pipeline.recall.words import write_words
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.columns import MONEY
 from rfm_pipeline.warehouse.duckdb import Session, Warehouse
@@ -47,7 +47,7 @@ def write_recall_list(
         drawn, queued = _draw(session, shop, reach, listed, open_weeks)
         rows = pl.concat(
             [
-                write_words(shop, drawn, reach.closed).select(LIST_COLUMNS),
+                write_messages(shop, drawn, reach.closed).select(LIST_COLUMNS),
                 sealed_rows(ledger, sealed).select(LIST_COLUMNS),
             ]
         )

@@ -11,8 +11,8 @@ import polars as pl
 
 from rfm_pipeline.ledger import FORGOTTEN, REJECTED, UNMATCHED, Ledger
 from rfm_pipeline.shop import Shop
-from rfm_pipeline.spreadsheets import no_formula
-from rfm_pipeline.staging import replace_files
+from rfm_pipeline.storage.atomic_files import replace_files
+from rfm_pipeline.storage.spreadsheets import no_formula
 
 _COLUMNS = ("customer_id", "action", "tag", "churn_class", "status", "error")
 

@@ -3,7 +3,7 @@
 import pandera.polars as pa
 import polars as pl
 
-from rfm_pipeline.recall.vocabulary import CONTACT_WORDS, NOT_REACHED, REACHED, REFUSED
+from rfm_pipeline.contacts.vocabulary import CONTACT_WORDS, NOT_REACHED, REACHED, REFUSED
 from rfm_pipeline.warehouse.columns import MONEY, TIME, at_least, column, one_of, rows
 from rfm_pipeline.warehouse.schema import Table
 

@@ -12,11 +12,11 @@ from time import monotonic
 
 import polars as pl
 
-from rfm_pipeline.ledger import DONE, FAILED, FORGOTTEN, PENDING, REJECTED, UNMATCHED, Hold, Ledger
-from rfm_pipeline.recall.contacts import Reach
+from rfm_pipeline.contacts.reach import Reach
+from rfm_pipeline.ledger import DONE, FAILED, FORGOTTEN, PENDING, REJECTED, UNMATCHED, Ledger, Lock
 from rfm_pipeline.recall.listing import ledger_rows
 from rfm_pipeline.recall.schemas import ADD, CUSTOMER_TAGS, HOLDOUT, RECALL_LIST, TAG_PLAN
-from rfm_pipeline.recall.sinks import Outcome, SinkPausedError, TagSink
+from rfm_pipeline.recall.sinks.base import Outcome, SinkPausedError, TagSink
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.warehouse.sql import read_sql
@@ -217,7 +217,7 @@ def open_after_a_run(ledger: Ledger, week: date) -> int:
 
 
 def _carry_out(
-    ledger: Ledger, sink: TagSink, week: date, actions: pl.DataFrame, hold: Hold
+    ledger: Ledger, sink: TagSink, week: date, actions: pl.DataFrame, hold: Lock
 ) -> tuple[int, str | None]:
     """Hands the sink what is not done yet and records what it tells, as long as nobody else may.
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import dagster as dg
 
-from rfm_pipeline.asset_kit import asked_weeks, handout_arguments, one_connection
+from rfm_pipeline.contacts.reach import read_order_contacts, read_reach
 from rfm_pipeline.ledger import Ledger
-from rfm_pipeline.recall import monday
-from rfm_pipeline.recall.contacts import read_order_contacts, read_reach
+from rfm_pipeline.orchestration.asset_arguments import asked_weeks, handout_arguments, one_connection
+from rfm_pipeline.recall import weekly_summary
 from rfm_pipeline.recall.resources import WecomAccess
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
@@ -49,12 +49,12 @@ def build_assets(shop: Shop, stage: str) -> list[dg.AssetsDefinition]:
         wecom: WecomAccess,
     ) -> dg.MaterializeResult:
         weeks = asked_weeks(context)
-        refusal = monday.refuse(shop, ledger, wecom.robot_key, weeks, context.run.tags)
+        refusal = weekly_summary.refuse(shop, ledger, wecom.robot_key, weeks, context.run.tags)
         if refusal or not wecom.robot_key:
             context.log.warning(f"the group is told nothing: {refusal}")
-            return _result(monday.Announcement(refused=refusal))
+            return _result(weekly_summary.Announcement(refused=refusal))
         reach = read_reach(shop, read_order_contacts(warehouse))
-        told = monday.announce(shop, warehouse, ledger, reach, wecom.robot_key, weeks[0])
+        told = weekly_summary.announce(shop, warehouse, ledger, reach, wecom.robot_key, weeks[0])
         for part in told.unknown:
             context.log.warning(
                 f"nobody knows whether the group has the {part} ({told.reasons[part]}): {TO_DO}"
@@ -64,7 +64,7 @@ def build_assets(shop: Shop, stage: str) -> list[dg.AssetsDefinition]:
     return [team_message]
 
 
-def _result(told: monday.Announcement) -> dg.MaterializeResult:
+def _result(told: weekly_summary.Announcement) -> dg.MaterializeResult:
     metadata: dict[str, Any] = {"sent": told.sent}
     if told.refused:
         metadata["refused"] = told.refused

@@ -18,22 +18,22 @@ from typing import Any
 import polars as pl
 import xlsxwriter
 
-from rfm_pipeline.ledger import FORGOTTEN, Ledger
-from rfm_pipeline.recall.contacts import Reach
-from rfm_pipeline.recall.listing import sealed_rows
-from rfm_pipeline.recall.marks import is_edited, mark_of, marked
-from rfm_pipeline.recall.schemas import RECALL
-from rfm_pipeline.recall.vocabulary import (
+from rfm_pipeline.contacts.edit_detection import is_edited, mark_of, marked
+from rfm_pipeline.contacts.reach import Reach
+from rfm_pipeline.contacts.vocabulary import (
     CHANNEL_CHOICES,
     CHANNEL_TITLE,
     OUTCOME_CHOICES,
     OUTCOME_TITLE,
     TIME_TITLE,
 )
-from rfm_pipeline.recall.words import CHANNELS, valid_until
+from rfm_pipeline.ledger import FORGOTTEN, Ledger
+from rfm_pipeline.recall.listing import sealed_rows
+from rfm_pipeline.recall.messages import CHANNELS, valid_until
+from rfm_pipeline.recall.schemas import RECALL
 from rfm_pipeline.shop import CHURN_CLASSES, Shop
-from rfm_pipeline.spreadsheets import no_formula
-from rfm_pipeline.staging import replace_files
+from rfm_pipeline.storage.atomic_files import replace_files
+from rfm_pipeline.storage.spreadsheets import no_formula
 from rfm_pipeline.weeks import as_of
 
 CLASS_SHEETS = {"A": "A类 爆款客", "B": "B类 特惠客", "C": "C类 待唤醒"}

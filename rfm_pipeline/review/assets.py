@@ -8,14 +8,20 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from rfm_pipeline.asset_kit import asked_weeks, asset_arguments, one_connection, weekly_result
 from rfm_pipeline.ledger import Ledger
+from rfm_pipeline.orchestration.asset_arguments import (
+    asked_weeks,
+    asset_arguments,
+    one_connection,
+    weekly_result,
+)
 from rfm_pipeline.review import checks
-from rfm_pipeline.review.backtest import write_value_backtest
-from rfm_pipeline.review.dormancy import write_dormancy_curve
 from rfm_pipeline.review.effect import write_recall_effect
+from rfm_pipeline.review.models.backtest import write_value_backtest
+from rfm_pipeline.review.models.dormancy import write_dormancy_curve
+from rfm_pipeline.review.models.returners import write_returner_value
+from rfm_pipeline.review.models.sleeping import write_sleeping_value
 from rfm_pipeline.review.outcomes import write_recall_outcomes
-from rfm_pipeline.review.returners import write_returner_value
 from rfm_pipeline.review.schemas import (
     DORMANCY_CURVE,
     RECALL_EFFECT,
@@ -25,7 +31,6 @@ from rfm_pipeline.review.schemas import (
     VALUE_BACKTEST,
     VALUE_DAYS,
 )
-from rfm_pipeline.review.sleeping import write_sleeping_value
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 
@@ -268,7 +273,7 @@ def _figures(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 def _effect_metadata(warehouse: Warehouse, shop: Shop, week: date) -> dict[str, Any]:
     # drawing libraries are slow to load
-    from rfm_pipeline.review.pictures import effect_svg
+    from rfm_pipeline.review.report.charts import effect_svg
 
     effects = _rows(warehouse, "recall_effect", week)
     pooled = effects.filter(pl.col("scope") == "pooled", pl.col("churn_class") == "all").to_dicts()
@@ -282,7 +287,7 @@ def _effect_metadata(warehouse: Warehouse, shop: Shop, week: date) -> dict[str, 
 
 
 def _sleeping_metadata(warehouse: Warehouse, shop: Shop, week: date) -> dict[str, Any]:
-    from rfm_pipeline.review.pictures import sleeping_svg
+    from rfm_pipeline.review.report.charts import sleeping_svg
 
     totals = _one(warehouse, "sleeping_totals", week)
     cells = _rows(warehouse, "sleeping_value", week)
@@ -301,7 +306,7 @@ def _sleeping_metadata(warehouse: Warehouse, shop: Shop, week: date) -> dict[str
 
 
 def _backtest_metadata(warehouse: Warehouse, shop: Shop, week: date) -> dict[str, Any]:
-    from rfm_pipeline.review.pictures import backtest_svg, calibration_svg
+    from rfm_pipeline.review.report.charts import backtest_svg, calibration_svg
 
     summary = _rows(warehouse, "backtest_summary", week)
     cells = _rows(warehouse, "value_backtest", week)
@@ -317,7 +322,7 @@ def _backtest_metadata(warehouse: Warehouse, shop: Shop, week: date) -> dict[str
 
 
 def _dormancy_metadata(warehouse: Warehouse, shop: Shop, week: date) -> dict[str, Any]:
-    from rfm_pipeline.review.pictures import dormancy_svg
+    from rfm_pipeline.review.report.charts import dormancy_svg
 
     advice = _one(warehouse, "dormancy_advice", week)
     curve = _rows(warehouse, "dormancy_curve", week)

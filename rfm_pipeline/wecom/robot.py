@@ -50,7 +50,7 @@ class RobotSettings:
             raise RfmError("The group robot needs its key; it is empty.")
 
 
-class Delivery(StrEnum):
+class SendStatus(StrEnum):
     """Whether a message is in the group."""
 
     SENT = "sent"
@@ -65,12 +65,12 @@ class Sent:
     """What came of one message.
 
     Attributes:
-        delivery: Whether it is in the group.
+        status: Whether it is in the group.
         reason: Why it is not, or why that is not known: ``timeout``, ``http 502``, ``errcode 40058: …``.
         errcode: The last answer's code; None if there was none.
     """
 
-    delivery: Delivery
+    status: SendStatus
     reason: str | None
     errcode: int | None
 
@@ -140,7 +140,7 @@ class Robot(Connected):
         try:
             media_id = await self.upload(name, content)
         except WecomUnavailable as error:
-            return Sent(Delivery.NOT_SENT, str(error), None)
+            return Sent(SendStatus.NOT_SENT, str(error), None)
         return await self.send_media(media_id)
 
     async def upload(self, name: str, content: bytes) -> str:
@@ -235,6 +235,6 @@ def _raise_if_asked(result: Result) -> None:
 
 def _sent(result: Result) -> Sent:
     if result.errcode == 0:
-        return Sent(Delivery.SENT, None, 0)
-    delivery = Delivery.UNKNOWN if result.may_have_happened else Delivery.NOT_SENT
-    return Sent(delivery, result.reason, result.errcode)
+        return Sent(SendStatus.SENT, None, 0)
+    status = SendStatus.UNKNOWN if result.may_have_happened else SendStatus.NOT_SENT
+    return Sent(status, result.reason, result.errcode)

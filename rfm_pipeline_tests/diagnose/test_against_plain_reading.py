@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from rfm_pipeline.diagnose.pipeline import sql_of
 from rfm_pipeline.diagnose.schemas import CUSTOMER_RFM, SEGMENT_THRESHOLDS
 from rfm_pipeline.warehouse.duckdb import Warehouse
-from rfm_pipeline_tests import plain_reading as plain
+from rfm_pipeline_tests import reference_model as plain
 from rfm_pipeline_tests.helpers import diagnosed, table_rows
 from rfm_pipeline_tests.random_shops import Shop, any_shops
 

@@ -14,10 +14,10 @@ from rfm_pipeline.diagnose.pipeline import write_customer_rfm
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import WEEK
-from rfm_pipeline_tests.helpers import ingest, shop_of, warehouse_of, write_export
-from rfm_pipeline_tests.plain_reading import Rules
+from rfm_pipeline_tests.helpers import ingest, shop_of, small_warehouse, write_export
 from rfm_pipeline_tests.random_shops import Shop as RandomShop
 from rfm_pipeline_tests.random_shops import any_shops, to_standard_csv
+from rfm_pipeline_tests.reference_model import Rules
 
 FIRST = date(2026, 1, 5)
 RULES = Rules(first_week=FIRST)
@@ -53,7 +53,7 @@ def shop(tmp_path: Path) -> Shop:
 
 @pytest.fixture
 def warehouse(shop: Shop) -> Warehouse:
-    return warehouse_of(shop)
+    return small_warehouse(shop)
 
 
 def orders(*placed: tuple[str, date, str], batch: str = "o") -> list[str]:
@@ -78,7 +78,7 @@ def test_the_rfm_is_the_same_with_and_without(random_shop: RandomShop) -> None:
     with tempfile.TemporaryDirectory() as folder:
         shop = shop_of(Path(folder), random_shop.rules)
         to_standard_csv(random_shop.lines, shop.orders_dir / "orders.csv")
-        warehouse = warehouse_of(shop)
+        warehouse = small_warehouse(shop)
         ingest(warehouse, shop)
         up_to = totals_week(warehouse)
         asked = {random_shop.weeks[0], random_shop.weeks[-1]}

@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import weeks_between
-from rfm_pipeline_tests import plain_reading as plain
+from rfm_pipeline_tests import reference_model as plain
 from rfm_pipeline_tests.helpers import (
     WEEKLY_TABLES,
     all_weekly_rows,

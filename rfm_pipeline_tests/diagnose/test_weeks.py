@@ -30,9 +30,9 @@ from rfm_pipeline_tests.helpers import (
     diagnosed,
     ingest,
     make_shop,
+    small_warehouse,
     snapshots,
     table_rows,
-    warehouse_of,
     write_export,
 )
 
@@ -63,7 +63,7 @@ def shop(tmp_path: Path) -> Shop:
 
 @pytest.fixture
 def warehouse(shop: Shop) -> Warehouse:
-    warehouse = warehouse_of(shop)
+    warehouse = small_warehouse(shop)
     ingest(warehouse, shop)
     return warehouse
 
@@ -96,7 +96,7 @@ def test_each_customer_is_new_in_the_week_the_silence_begins(full: Warehouse) ->
 def test_one_range_run_makes_what_week_by_week_makes(full: Warehouse, tmp_path: Path) -> None:
     again = make_literal_shop(tmp_path / "again")
     write_export(again, "orders.csv", *ORDERS, header=HEADER)
-    one_by_one = warehouse_of(again)
+    one_by_one = small_warehouse(again)
     ingest(one_by_one, again)
     for week in WEEKS:
         diagnose(one_by_one, again, [week])
@@ -121,7 +121,7 @@ def test_so_it_does_in_any_shop(any_shop: random_shops.Shop) -> None:
 def test_weeks_may_be_made_in_any_order_and_with_gaps_between(full: Warehouse, tmp_path: Path) -> None:
     again = make_literal_shop(tmp_path / "again")
     write_export(again, "orders.csv", *ORDERS, header=HEADER)
-    backwards = warehouse_of(again)
+    backwards = small_warehouse(again)
     ingest(backwards, again)
     for weeks in (WEEKS[1::2], WEEKS[0::2]):
         write_customer_rfm(backwards, again, weeks[::-1])
@@ -198,7 +198,7 @@ def test_all_who_are_silent_in_the_first_week_of_the_grid_are_the_backlog(tmp_pa
     rules = {"monetary_high": 1000, "dormant_after_days": 28, "lapsing_after_days": 14}
     late = make_shop(tmp_path, shop={"first_week": date(2024, 2, 5)}, rules=rules)
     write_export(late, "orders.csv", *ORDERS, "o6,emma,2024-01-17,TEA,1,10.00,,", header=HEADER)
-    warehouse = warehouse_of(late)
+    warehouse = small_warehouse(late)
     ingest(warehouse, late)
     diagnose(warehouse, late, weeks_between(date(2024, 2, 5), LAST))
     assert new_by_week(warehouse) == [
@@ -211,7 +211,7 @@ def test_all_who_are_silent_in_the_first_week_of_the_grid_are_the_backlog(tmp_pa
 def test_a_customer_who_buys_and_falls_silent_again_is_new_again(tmp_path: Path) -> None:
     shop = make_literal_shop(tmp_path)
     write_export(shop, "orders.csv", *ORDERS, "o6,anna,2024-02-07,TEA,1,10.00,,", header=HEADER)
-    warehouse = warehouse_of(shop)
+    warehouse = small_warehouse(shop)
     ingest(warehouse, shop)
     diagnose(warehouse, shop, WEEKS)
     assert [week for week, who, _ in new_by_week(warehouse) if who == "anna"] == [
@@ -231,7 +231,7 @@ def test_a_week_without_customers_has_no_rows_but_a_snapshot(full: Warehouse) ->
 def test_thresholds_and_prices_of_an_empty_week_are_unknown(tmp_path: Path) -> None:
     shop = make_shop(tmp_path, shop={"first_week": FIRST})
     write_export(shop, "orders.csv", *ORDERS, header=HEADER)
-    warehouse = warehouse_of(shop)
+    warehouse = small_warehouse(shop)
     ingest(warehouse, shop)
     diagnose(warehouse, shop, [FIRST])
     (thresholds,) = table_rows(warehouse, "segment_thresholds")
@@ -271,7 +271,7 @@ def test_without_any_order_nothing_is_diagnosed(shop: Shop) -> None:
 def test_a_broken_export_writes_no_week(tmp_path: Path, last_order: str, is_covered: bool) -> None:
     shop = make_literal_shop(tmp_path)
     write_export(shop, "orders.csv", *ORDERS[:4], f"o5,dora,{last_order},POT,1,9.00,,", header=HEADER)
-    warehouse = warehouse_of(shop)
+    warehouse = small_warehouse(shop)
     ingest(warehouse, shop)
     if is_covered:
         assert write_customer_rfm(warehouse, shop, [LAST]) == {LAST: 4}
@@ -369,7 +369,7 @@ def test_money_is_exact_to_the_fourth_decimal(tmp_path: Path) -> None:
     header = "order_id,customer_id,ordered_at,sku,quantity,unit_price"
     rows = [f"o{number},anna,2024-01-04,TEA,1,0.1001" for number in range(1000)]
     write_export(shop, "orders.csv", *rows, header=header)
-    warehouse = warehouse_of(shop)
+    warehouse = small_warehouse(shop)
     ingest(warehouse, shop)
     write_customer_rfm(warehouse, shop, [date(2024, 1, 1)])
     (row,) = table_rows(warehouse, "customer_rfm")

@@ -11,19 +11,19 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from rfm_pipeline.demo.sample_shop import make_sample
 from rfm_pipeline.diagnose.pipeline import update_customer_activity
 from rfm_pipeline.errors import OrderFileError, ShopFileError
+from rfm_pipeline.home.warehouse import open_warehouse as engine_of
 from rfm_pipeline.ingest.checks import ORDER_LINES_CHECKS, RAW_ORDERS_CHECKS
 from rfm_pipeline.ingest.loading import load_new_orders, update_order_lines
 from rfm_pipeline.ledger import Ledger
-from rfm_pipeline.opening import warehouse_of as engine_of
-from rfm_pipeline.sample import make_sample
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.checks import run_checks
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import weeks_between
-from rfm_pipeline_tests.helpers import diagnose, ingest, make_shop, warehouse_of
-from rfm_pipeline_tests.warehouse.engines import SMALL, assert_same_rows, rows_of
+from rfm_pipeline_tests.helpers import diagnose, ingest, make_shop, small_warehouse
+from rfm_pipeline_tests.warehouse.spark.engines import SMALL, assert_same_rows, rows_of
 
 LAST_WEEK = date(2026, 6, 29)
 WEEKS = weeks_between(date(2026, 5, 25), LAST_WEEK)
@@ -70,7 +70,7 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
     """The order lines of a sample shop."""
     home = tmp_path_factory.mktemp("sample") / "home"
     shop = make_sample(home, customers=300, weeks=30, seed=4, last_week=LAST_WEEK)
-    warehouse = warehouse_of(shop)
+    warehouse = small_warehouse(shop)
     ingest(warehouse, shop)
     return warehouse.read(f"select {CANONICAL} from order_lines order by order_id, line_no")
 
@@ -79,7 +79,7 @@ def test_files_that_come_in_change_and_go_make_the_same_rows(lines: pl.DataFrame
     landing = make_shop(tmp_path / "landing", shop={"first_week": WEEKS[0]})
     shop = on_dataset(tmp_path / "dataset")
     places = (landing.orders_dir, shop.home / "lines")
-    duckdb, spark = warehouse_of(landing), engine_of(shop)
+    duckdb, spark = small_warehouse(landing), engine_of(shop)
     cut = datetime(2026, 6, 22)
     early, late = lines.filter(pl.col("ordered_at") < cut), lines.filter(pl.col("ordered_at") >= cut)
 

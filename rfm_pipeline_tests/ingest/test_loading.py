@@ -18,7 +18,7 @@ from rfm_pipeline.ingest.loading import LoadReport, load_new_files, read_as, upd
 from rfm_pipeline.ingest.presets import load_preset
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
-from rfm_pipeline_tests.helpers import HEADER, make_shop, warehouse_of, write_export
+from rfm_pipeline_tests.helpers import HEADER, make_shop, small_warehouse, write_export
 
 O1 = "o1,anna,2024-01-03 10:00:00,TEA,1,10.00"
 O2 = "o2,bert,2024-01-10 10:00:00,CUP,1,20.00"
@@ -32,7 +32,7 @@ def shop(tmp_path: Path) -> Shop:
 
 @pytest.fixture
 def warehouse(shop: Shop) -> Warehouse:
-    return warehouse_of(shop)
+    return small_warehouse(shop)
 
 
 def run(warehouse: Warehouse, shop: Shop) -> LoadReport:
@@ -334,7 +334,7 @@ RAGGED_ROW = st.builds(
 def test_rows_read_are_accepted_rejected_or_unpaid_whatever_they_hold(rows: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         shop = make_shop(Path(folder))
-        warehouse = warehouse_of(shop)
+        warehouse = small_warehouse(shop)
         write_export(shop, "a.csv", *rows, header=",".join(FIELDS))
         (batch,) = run(warehouse, shop).loaded
         told = batch["rows_accepted"] + batch["rows_rejected"] + batch["rows_unpaid"]
@@ -517,7 +517,7 @@ def test_a_file_is_read_again_when_the_settings_read_it_differently(tmp_path: Pa
     rows = f"InvoiceNo,StockCode,Quantity,InvoiceDate,UnitPrice,CustomerID,{HEADER}"
     values = "i1,S,1,2025-01-06 09:00:00,5,c1,o1,c1,2025-01-06T09:00:00+08:00,S,1,5"
     (tmp_path / "orders" / "both.csv").write_text(f"{rows}\n{values}\n", "utf-8")
-    warehouse = warehouse_of(shop)
+    warehouse = small_warehouse(shop)
     load_new_files(warehouse, shop)
     update_order_lines(warehouse, shop)
     changed = (

@@ -12,7 +12,7 @@ from rfm_pipeline.ingest.loading import load_new_files
 from rfm_pipeline.ingest.presets import guess_presets, load_family, load_preset, preset_names
 from rfm_pipeline.ingest.report import check_file, guess, rejected_by_reason, write_report
 from rfm_pipeline.shop import Shop
-from rfm_pipeline_tests.helpers import make_shop, warehouse_of, write_export
+from rfm_pipeline_tests.helpers import make_shop, small_warehouse, write_export
 
 NOW = datetime(2024, 2, 1, 6, 0)
 ROWS = (
@@ -46,7 +46,7 @@ def test_a_file_is_described_without_a_value_of_its_rows(shop: Shop) -> None:
 def test_the_report_of_a_run_counts_by_file_and_reason(shop: Shop) -> None:
     write_export(shop, "a.csv", *ROWS)
     write_export(shop, "b.csv", ROWS[0].replace("o1", "o9"))
-    warehouse = warehouse_of(shop)
+    warehouse = small_warehouse(shop)
     report = load_new_files(warehouse, shop)
     path = write_report(shop, warehouse, report, NOW)
     assert path == shop.out_dir / "ingest" / "2024-02-01_060000.md"
@@ -65,7 +65,7 @@ def test_the_report_of_a_run_counts_by_file_and_reason(shop: Shop) -> None:
 
 def test_rejected_rows_are_kept_with_their_text_for_their_owner_alone(shop: Shop) -> None:
     write_export(shop, "a.csv", *ROWS)
-    warehouse = warehouse_of(shop)
+    warehouse = small_warehouse(shop)
     write_report(shop, warehouse, load_new_files(warehouse, shop), NOW)
     path = shop.out_dir / "ingest" / "rejected_rows.csv"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -77,7 +77,7 @@ def test_rejected_rows_are_kept_with_their_text_for_their_owner_alone(shop: Shop
 
 def test_a_run_that_read_nothing_new_writes_nothing(shop: Shop) -> None:
     write_export(shop, "a.csv", *ROWS)
-    warehouse = warehouse_of(shop)
+    warehouse = small_warehouse(shop)
     load_new_files(warehouse, shop)
     assert write_report(shop, warehouse, load_new_files(warehouse, shop), NOW) is None
     assert not (shop.out_dir / "ingest").exists()
@@ -112,7 +112,7 @@ def test_a_preset_of_the_shops_own_is_guessed_too(shop: Shop) -> None:
     check = check_file(path, load_family("till", shop.home), "Europe/Berlin", home=shop.home)
     assert (check.rows["accepted"], check.layout) == (1, "CSV, utf-8, semicolon-separated")
     own = make_shop(shop.home, orders={"preset": "till"})
-    assert load_new_files(warehouse_of(own), own).loaded[0]["rows_accepted"] == 1
+    assert load_new_files(small_warehouse(own), own).loaded[0]["rows_accepted"] == 1
 
 
 TAOBAO = "订单编号,买家会员名,订单状态,订单创建时间,订单付款时间,宝贝标题,宝贝总数量,买家实际支付金额"
@@ -150,4 +150,4 @@ def test_a_file_of_nobody_says_what_the_nearest_preset_lacks(
 def test_a_shop_with_another_preset_is_told_which_one_it_looks_like(shop: Shop) -> None:
     write_export(shop, "a.csv", header=TAOBAO)
     with pytest.raises(OrderFileError, match=r"It looks like 'taobao_orders' \(sure\)"):
-        load_new_files(warehouse_of(shop), shop)
+        load_new_files(small_warehouse(shop), shop)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from rfm_pipeline.ledger import Ledger
-from rfm_pipeline_tests.ingest.servers import Server, server_or_skip
-from rfm_pipeline_tests.ledger.book import fresh_schema
+from rfm_pipeline_tests.ingest.databases.servers import Server, server_or_skip
+from rfm_pipeline_tests.ledger.ledger_rows import fresh_schema
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from rfm_pipeline.errors import RfmError
 from rfm_pipeline.ledger import DONE, FAILED, PENDING, REJECTED, Ledger
-from rfm_pipeline_tests.ledger.book import (
+from rfm_pipeline_tests.ledger.ledger_rows import (
     NEXT_WEEK,
     TAG,
     WEEK,

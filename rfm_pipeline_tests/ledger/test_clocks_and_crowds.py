@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from rfm_pipeline.ledger import DONE, FAILED, Ledger, store
-from rfm_pipeline_tests.ledger.book import (
+from rfm_pipeline_tests.ledger.ledger_rows import (
     SILENT_SINCE,
     TAG,
     WEEK,

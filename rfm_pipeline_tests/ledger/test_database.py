@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from rfm_pipeline.errors import LedgerBusyError, LedgerError, RfmError
 from rfm_pipeline.ledger import Ledger, database
 from rfm_pipeline_tests.helpers import make_shop
-from rfm_pipeline_tests.ingest.servers import ADMIN, PASSWORD, USER, Server
-from rfm_pipeline_tests.ledger.book import CUSTOMER, WEEK, calls, fresh_schema, seal
+from rfm_pipeline_tests.ingest.databases.servers import ADMIN, PASSWORD, USER, Server
+from rfm_pipeline_tests.ledger.ledger_rows import CUSTOMER, WEEK, calls, fresh_schema, seal
 
 VARIABLE = "RFM_LEDGER_TEST_URL"
 

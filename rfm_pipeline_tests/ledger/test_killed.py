@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from rfm_pipeline.ledger import DONE, FAILED, PENDING, Ledger
-from rfm_pipeline_tests.ledger.book import TAG, WEEK, calls, killed_after, outcome, seal
+from rfm_pipeline_tests.ledger.ledger_rows import TAG, WEEK, calls, killed_after, outcome, seal
 
 KILLS = 8
 CUSTOMERS = [f"c{number:03}" for number in range(150)]

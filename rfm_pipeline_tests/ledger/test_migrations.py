@@ -18,7 +18,7 @@ from alembic.script import ScriptDirectory
 from rfm_pipeline.errors import LedgerError
 from rfm_pipeline.ledger import DONE, PENDING, Ledger, migrations
 from rfm_pipeline.ledger.tables import METADATA
-from rfm_pipeline_tests.ledger.book import (
+from rfm_pipeline_tests.ledger.ledger_rows import (
     NEXT_WEEK,
     WEEK,
     calls,

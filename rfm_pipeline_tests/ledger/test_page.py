@@ -11,9 +11,9 @@ import pytest
 from rfm_pipeline.ledger import DONE, FAILED, PENDING, REJECTED, UNMATCHED, Ledger, migrations
 from rfm_pipeline.ledger.tables import METADATA
 from rfm_pipeline.shop import LedgerSection
-from rfm_pipeline_tests.ingest.servers import ADMIN, Server
-from rfm_pipeline_tests.ledger.book import WEEK, seal
-from rfm_pipeline_tests.ledger.test_moving import fill, rows
+from rfm_pipeline_tests.ingest.databases.servers import ADMIN, Server
+from rfm_pipeline_tests.ledger.ledger_rows import WEEK, seal
+from rfm_pipeline_tests.ledger.test_copying import fill, rows
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "ledger.md").read_text("utf-8")

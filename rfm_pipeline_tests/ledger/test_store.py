@@ -22,7 +22,7 @@ from rfm_pipeline.ledger import (
     Ledger,
     tombstone_digest,
 )
-from rfm_pipeline_tests.ledger.book import (
+from rfm_pipeline_tests.ledger.ledger_rows import (
     CUSTOMER,
     NEXT_WEEK,
     SILENT_SINCE,

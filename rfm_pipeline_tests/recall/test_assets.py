@@ -11,17 +11,17 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from rfm_pipeline.contacts.reach import Reach, read_reach
 from rfm_pipeline.definitions import build_defs
+from rfm_pipeline.demo.sample_shop import make_sample
 from rfm_pipeline.errors import ShopFileError
 from rfm_pipeline.ledger import Ledger
-from rfm_pipeline.recall.contacts import Reach, read_reach
 from rfm_pipeline.recall.listing import ledger_rows
-from rfm_pipeline.sample import make_sample
 from rfm_pipeline.shop import Shop, load_shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import newest_closed_week, shop_now
-from rfm_pipeline_tests.helpers import snapshots, table_rows, warehouse_of
-from rfm_pipeline_tests.recall.desk import NO_ACTIONS
+from rfm_pipeline_tests.helpers import small_warehouse, snapshots, table_rows
+from rfm_pipeline_tests.recall.recall_home import NO_ACTIONS
 
 WEEK = timedelta(days=7)
 RECALL = ("recall_list", "tag_plan", "customer_tags")
@@ -44,7 +44,7 @@ class Home:
 
     @property
     def warehouse(self) -> Warehouse:
-        return warehouse_of(self.shop)
+        return small_warehouse(self.shop)
 
     @property
     def ledger(self) -> Ledger:

@@ -9,7 +9,14 @@ from rfm_pipeline.recall.guards import refuse_size, refuse_verdicts, refuse_week
 from rfm_pipeline.recall.tagging import opted_out_since, plan_differs, planned_customers
 from rfm_pipeline.shop import Shop
 from rfm_pipeline_tests.helpers import make_shop
-from rfm_pipeline_tests.recall.desk import CHANNELS, Desk, make_desk, reach_of, silent, week
+from rfm_pipeline_tests.recall.recall_home import (
+    CHANNELS,
+    RecallHome,
+    make_recall_home,
+    reach_of,
+    silent,
+    week,
+)
 
 WEEK = date(2024, 3, 4)
 WEEK_BEFORE = date(2024, 2, 26)
@@ -23,17 +30,17 @@ def shop(tmp_path: Path) -> Shop:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    desk = make_desk(tmp_path_factory.mktemp("scene"))
-    desk.silent_are([*silent("a"), *silent("b")])
-    desk.make_list(week(0))
-    desk.last_orders_are([week(0)], {})
-    desk.make_plan(week(0))
-    return desk
+def scene(tmp_path_factory: pytest.TempPathFactory) -> RecallHome:
+    recall_home = make_recall_home(tmp_path_factory.mktemp("scene"))
+    recall_home.silent_are([*silent("a"), *silent("b")])
+    recall_home.make_list(week(0))
+    recall_home.last_orders_are([week(0)], {})
+    recall_home.make_plan(week(0))
+    return recall_home
 
 
 @pytest.fixture
-def desk(scene: Desk, tmp_path: Path) -> Desk:
+def recall_home(scene: RecallHome, tmp_path: Path) -> RecallHome:
     """Two customers on the list and in the plan."""
     return scene.copy_to(tmp_path)
 
@@ -110,9 +117,9 @@ def test_a_plan_may_change_so_many_customers_and_no_more(
     assert (refuse_size(shop, customers) is not None) == refused
 
 
-def test_customers_are_counted_not_tags(desk: Desk) -> None:
-    assert planned_customers(desk.warehouse, week(0)) == 2
-    assert planned_customers(desk.warehouse, week(1)) == 0
+def test_customers_are_counted_not_tags(recall_home: RecallHome) -> None:
+    assert planned_customers(recall_home.warehouse, week(0)) == 2
+    assert planned_customers(recall_home.warehouse, week(1)) == 0
 
 
 # --- data checks ----------------------------------------------------------------------------------
@@ -153,36 +160,36 @@ def test_a_check_without_a_verdict_is_named() -> None:
     ],
 )
 def test_who_opted_out_since_the_list_was_made_is_counted(
-    desk: Desk, opted_out: list[tuple[str, str]], late: int
+    recall_home: RecallHome, opted_out: list[tuple[str, str]], late: int
 ) -> None:
-    assert opted_out_since(desk.warehouse, reach_of(opted_out), week(0)) == late
+    assert opted_out_since(recall_home.warehouse, reach_of(opted_out), week(0)) == late
 
 
-def test_a_tag_that_is_taken_off_needs_no_consent(desk: Desk) -> None:
-    desk.send(week(0))
-    desk.silent_are([], [week(9)])
-    desk.last_orders_are([week(9)], {})
-    desk.make_list(week(9))
-    desk.make_plan(week(9))
-    assert planned_customers(desk.warehouse, week(9)) == 2
-    assert opted_out_since(desk.warehouse, reach_of([("a", "wecom")]), week(9)) == 0
+def test_a_tag_that_is_taken_off_needs_no_consent(recall_home: RecallHome) -> None:
+    recall_home.send(week(0))
+    recall_home.silent_are([], [week(9)])
+    recall_home.last_orders_are([week(9)], {})
+    recall_home.make_list(week(9))
+    recall_home.make_plan(week(9))
+    assert planned_customers(recall_home.warehouse, week(9)) == 2
+    assert opted_out_since(recall_home.warehouse, reach_of([("a", "wecom")]), week(9)) == 0
 
 
-def test_a_plan_that_is_older_than_its_list_is_noticed(desk: Desk) -> None:
+def test_a_plan_that_is_older_than_its_list_is_noticed(recall_home: RecallHome) -> None:
     def differing() -> int:
-        return plan_differs(desk.warehouse, desk.reach, week(0))
+        return plan_differs(recall_home.warehouse, recall_home.reach, week(0))
 
     assert differing() == 0
     both = [row for name in ("a", "b") for row in silent(name)]
-    desk.silent_are(silent("a"))
-    desk.make_list(week(0))
+    recall_home.silent_are(silent("a"))
+    recall_home.make_list(week(0))
     # the plan still tags a customer who isn't on the list any more
     assert differing() == 1
-    desk.make_plan(week(0))
+    recall_home.make_plan(week(0))
     assert differing() == 0
-    desk.silent_are(both)
-    desk.make_list(week(0))
+    recall_home.silent_are(both)
+    recall_home.make_list(week(0))
     # the list now has a customer whom the plan doesn't tag
     assert differing() == 1
-    desk.reach = reach_of([("b", "wecom")])
+    recall_home.reach = reach_of([("b", "wecom")])
     assert differing() == 0

@@ -14,12 +14,12 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from rfm_pipeline_tests.recall.desk import (
+from rfm_pipeline_tests.recall.recall_home import (
     CHANNELS,
     LONG_AGO,
     Churner,
-    Desk,
-    make_desk,
+    RecallHome,
+    make_recall_home,
     reach_of,
     silent,
     week,
@@ -29,8 +29,8 @@ SHARES = (Decimal(0), Decimal("0.1"), Decimal("0.25"), Decimal("0.5"))
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return make_desk(tmp_path)
+def recall_home(tmp_path: Path) -> RecallHome:
+    return make_recall_home(tmp_path)
 
 
 # --- the definition, read in plain Python ---------------------------------------------------------
@@ -149,13 +149,15 @@ def all_settings() -> st.SearchStrategy[Settings]:
     )
 
 
-def check_list(desk: Desk, day: date, listed: list[Churner], share: Decimal) -> list[dict[str, Any]]:
-    rows = desk.listed(day)
+def check_list(
+    recall_home: RecallHome, day: date, listed: list[Churner], share: Decimal
+) -> list[dict[str, Any]]:
+    rows = recall_home.listed(day)
     assert [row["customer_id"] for row in rows] == [churner.customer_id for churner in listed]
     assert [row["priority"] for row in rows] == list(range(1, len(listed) + 1))
     for row, churner in zip(rows, listed, strict=True):
         assert {name: row[name] for name in churner.row()} == churner.row()
-    holdout = holdout_of(desk.shop.shop.name, listed, share)
+    holdout = holdout_of(recall_home.shop.shop.name, listed, share)
     assert {row["customer_id"] for row in rows if row["arm"] == "holdout"} == holdout
     for row in rows:
         sent = [
@@ -181,33 +183,33 @@ def test_the_list_is_what_the_definition_says(
     churners: list[Churner], asked: Settings, is_sealed: list[bool]
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        desk = make_desk(
+        recall_home = make_recall_home(
             Path(folder),
             weekly_capacity=asked.capacity,
             holdout_share=str(asked.share),
             cooldown_days=asked.cooldown_days,
         )
-        desk.reach = reach_of(sorted(asked.opted_out), asked.reachable)
-        desk.silent_are(churners, WEEKS)
+        recall_home.reach = reach_of(sorted(asked.opted_out), asked.reachable)
+        recall_home.silent_are(churners, WEEKS)
         sealed: list[Sealed] = []
         sealed_rows = {}
         for day, seal in zip(WEEKS, is_sealed, strict=True):
             queue = contactable(churners, day, sealed, asked)
-            report = desk.make_list(day)
-            rows = check_list(desk, day, by_priority(queue)[: asked.capacity], asked.share)
+            report = recall_home.make_list(day)
+            rows = check_list(recall_home, day, by_priority(queue)[: asked.capacity], asked.share)
             assert report.queued.get(day, 0) == max(0, len(queue) - asked.capacity)
             assert report.rows == {day: min(len(queue), asked.capacity)}
             if seal:
-                desk.seal(day)
+                recall_home.seal(day)
                 sealed_rows[day] = rows
                 sealed += [Sealed(day, row["customer_id"], row["silent_since"], row["arm"]) for row in rows]
-        assert desk.make_list(*WEEKS).sealed == list(sealed_rows)
+        assert recall_home.make_list(*WEEKS).sealed == list(sealed_rows)
         for day in WEEKS:
             if day in sealed_rows:
-                assert desk.listed(day) == sealed_rows[day]
+                assert recall_home.listed(day) == sealed_rows[day]
             else:
                 open_now = by_priority(contactable(churners, day, sealed, asked))[: asked.capacity]
-                check_list(desk, day, open_now, asked.share)
+                check_list(recall_home, day, open_now, asked.share)
 
 
 # --- who is listed --------------------------------------------------------------------------------
@@ -217,23 +219,25 @@ def test_the_list_is_what_the_definition_says(
 def test_a_list_holds_as_many_as_the_week_can_take_and_the_rest_stays_queued(
     tmp_path: Path, capacity: int, listed: int, queued: int
 ) -> None:
-    desk = make_desk(tmp_path, weekly_capacity=capacity)
-    desk.silent_are([*silent("a"), *silent("b"), *silent("c")])
-    report = desk.make_list(week(0))
+    recall_home = make_recall_home(tmp_path, weekly_capacity=capacity)
+    recall_home.silent_are([*silent("a"), *silent("b"), *silent("c")])
+    report = recall_home.make_list(week(0))
     assert report.rows == {week(0): listed}
     assert report.queued.get(week(0), 0) == queued
 
 
 def test_who_found_no_place_is_listed_the_week_after(tmp_path: Path) -> None:
-    desk = make_desk(tmp_path, weekly_capacity=1)
+    recall_home = make_recall_home(tmp_path, weekly_capacity=1)
     weeks = [week(0), week(1), week(2)]
-    desk.silent_are([*silent("poor", weeks, monetary=5), *silent("rich", weeks, monetary=50)])
-    assert [desk.list_and_seal(day) for day in weeks] == [["rich"], ["poor"], []]
+    recall_home.silent_are([*silent("poor", weeks, monetary=5), *silent("rich", weeks, monetary=50)])
+    assert [recall_home.list_and_seal(day) for day in weeks] == [["rich"], ["poor"], []]
 
 
-def test_most_money_comes_first_then_the_shorter_silence_then_the_smaller_name(desk: Desk) -> None:
+def test_most_money_comes_first_then_the_shorter_silence_then_the_smaller_name(
+    recall_home: RecallHome,
+) -> None:
     later = LONG_AGO + timedelta(days=1)
-    desk.silent_are(
+    recall_home.silent_are(
         [
             *silent("z-rich", monetary=Decimal("10.01")),
             *silent("y-recent", monetary=10, silent_since=later),
@@ -242,35 +246,37 @@ def test_most_money_comes_first_then_the_shorter_silence_then_the_smaller_name(d
             *silent("indebted", monetary=-3, silent_since=later),
         ]
     )
-    desk.make_list(week(0))
-    assert desk.names(week(0)) == ["z-rich", "y-recent", "a-tie", "b-tie", "indebted"]
+    recall_home.make_list(week(0))
+    assert recall_home.names(week(0)) == ["z-rich", "y-recent", "a-tie", "b-tie", "indebted"]
 
 
 def test_who_is_no_longer_silent_is_not_listed(tmp_path: Path) -> None:
-    desk = make_desk(tmp_path, weekly_capacity=1)
-    desk.silent_are([*silent("a", [week(0)], monetary=1), *silent("b", [week(0), week(1)], monetary=2)])
-    desk.silent_are([], [week(2)])
-    assert [desk.list_and_seal(week(number)) for number in range(3)] == [["b"], [], []]
+    recall_home = make_recall_home(tmp_path, weekly_capacity=1)
+    recall_home.silent_are(
+        [*silent("a", [week(0)], monetary=1), *silent("b", [week(0), week(1)], monetary=2)]
+    )
+    recall_home.silent_are([], [week(2)])
+    assert [recall_home.list_and_seal(week(number)) for number in range(3)] == [["b"], [], []]
 
 
-def test_who_fell_silent_before_the_tables_begin_is_not_listed(desk: Desk) -> None:
-    desk.silent_are(silent("a", [week(3)], new_in=[]))
-    desk.make_list(week(3))
-    assert desk.names(week(3)) == []
+def test_who_fell_silent_before_the_tables_begin_is_not_listed(recall_home: RecallHome) -> None:
+    recall_home.silent_are(silent("a", [week(3)], new_in=[]))
+    recall_home.make_list(week(3))
+    assert recall_home.names(week(3)) == []
 
 
 def test_a_silence_that_flaps_with_the_thresholds_is_listed_once(tmp_path: Path) -> None:
-    desk = make_desk(tmp_path, cooldown_days=0)
+    recall_home = make_recall_home(tmp_path, cooldown_days=0)
     silent_weeks = [week(0), week(2)]
-    desk.silent_are(silent("a", silent_weeks, new_in=silent_weeks))
-    assert [desk.list_and_seal(day) for day in silent_weeks] == [["a"], []]
+    recall_home.silent_are(silent("a", silent_weeks, new_in=silent_weeks))
+    assert [recall_home.list_and_seal(day) for day in silent_weeks] == [["a"], []]
 
 
 def test_who_buys_and_falls_silent_again_is_new_again(tmp_path: Path) -> None:
-    desk = make_desk(tmp_path, cooldown_days=0)
+    recall_home = make_recall_home(tmp_path, cooldown_days=0)
     second = Churner(week(20), "a", silent_since=LONG_AGO + timedelta(days=100))
-    desk.silent_are([*silent("a"), second])
-    assert [desk.list_and_seal(day) for day in (week(0), week(20))] == [["a"], ["a"]]
+    recall_home.silent_are([*silent("a"), second])
+    assert [recall_home.list_and_seal(day) for day in (week(0), week(20))] == [["a"], ["a"]]
 
 
 @pytest.mark.parametrize(("cooldown_days", "listed"), [(62, ["a"]), (63, []), (64, [])])
@@ -278,56 +284,58 @@ def test_nobody_is_contacted_again_up_to_the_last_day_of_the_cool_down(
     tmp_path: Path, cooldown_days: int, listed: list[str]
 ) -> None:
     """Nine weeks lie between the two lists: 63 days."""
-    desk = make_desk(tmp_path, cooldown_days=cooldown_days)
+    recall_home = make_recall_home(tmp_path, cooldown_days=cooldown_days)
     again = Churner(week(9), "a", silent_since=LONG_AGO + timedelta(days=1))
-    desk.silent_are([*silent("a"), again])
-    assert desk.list_and_seal(week(0)) == ["a"]
-    assert desk.list_and_seal(week(9)) == listed
+    recall_home.silent_are([*silent("a"), again])
+    assert recall_home.list_and_seal(week(0)) == ["a"]
+    assert recall_home.list_and_seal(week(9)) == listed
 
 
 @pytest.mark.parametrize(("weeks_later", "listed"), [(8, []), (9, ["a"])])
 def test_the_default_cool_down_of_60_days_covers_eight_weeks(
-    desk: Desk, weeks_later: int, listed: list[str]
+    recall_home: RecallHome, weeks_later: int, listed: list[str]
 ) -> None:
     day = week(weeks_later)
-    desk.silent_are([*silent("a"), Churner(day, "a", silent_since=LONG_AGO + timedelta(days=1))])
-    assert desk.list_and_seal(week(0)) == ["a"]
-    assert desk.list_and_seal(day) == listed
+    recall_home.silent_are([*silent("a"), Churner(day, "a", silent_since=LONG_AGO + timedelta(days=1))])
+    assert recall_home.list_and_seal(week(0)) == ["a"]
+    assert recall_home.list_and_seal(day) == listed
 
 
 def test_the_hold_out_needs_no_cool_down(tmp_path: Path) -> None:
-    desk = make_desk(tmp_path, holdout_share="0.5")
-    desk.silent_are([*silent("a"), Churner(week(1), "a", silent_since=LONG_AGO + timedelta(days=1))])
-    assert desk.list_and_seal(week(0)) == ["a"]
-    assert desk.arms(week(0)) == {"a": "holdout"}
-    assert desk.list_and_seal(week(1)) == ["a"]
+    recall_home = make_recall_home(tmp_path, holdout_share="0.5")
+    recall_home.silent_are([*silent("a"), Churner(week(1), "a", silent_since=LONG_AGO + timedelta(days=1))])
+    assert recall_home.list_and_seal(week(0)) == ["a"]
+    assert recall_home.arms(week(0)) == {"a": "holdout"}
+    assert recall_home.list_and_seal(week(1)) == ["a"]
 
 
-def test_a_list_that_was_never_sealed_counts_for_nothing(desk: Desk) -> None:
-    desk.silent_are(silent("a", [week(0), week(1)]))
-    desk.make_list(week(0))
-    desk.make_list(week(1))
-    assert desk.names(week(1)) == ["a"]
+def test_a_list_that_was_never_sealed_counts_for_nothing(recall_home: RecallHome) -> None:
+    recall_home.silent_are(silent("a", [week(0), week(1)]))
+    recall_home.make_list(week(0))
+    recall_home.make_list(week(1))
+    assert recall_home.names(week(1)) == ["a"]
 
 
 # --- who may not be contacted ---------------------------------------------------------------------
 
 
-def test_who_opted_out_of_every_channel_is_not_listed(desk: Desk) -> None:
-    desk.silent_are([*silent("gone"), *silent("half"), *silent("here")])
-    desk.reach = reach_of([*(("gone", channel) for channel in CHANNELS), ("half", "sms"), ("half", "email")])
-    desk.make_list(week(0))
-    assert desk.names(week(0)) == ["half", "here"]
+def test_who_opted_out_of_every_channel_is_not_listed(recall_home: RecallHome) -> None:
+    recall_home.silent_are([*silent("gone"), *silent("half"), *silent("here")])
+    recall_home.reach = reach_of(
+        [*(("gone", channel) for channel in CHANNELS), ("half", "sms"), ("half", "email")]
+    )
+    recall_home.make_list(week(0))
+    assert recall_home.names(week(0)) == ["half", "here"]
 
 
-def test_where_contacts_are_given_only_the_reachable_are_listed(desk: Desk) -> None:
-    desk.silent_are([*silent("known"), *silent("unknown")])
-    desk.reach = reach_of(reachable=["known"])
-    desk.make_list(week(0))
-    assert desk.names(week(0)) == ["known"]
-    desk.reach = reach_of(reachable=[])
-    desk.make_list(week(0))
-    assert desk.names(week(0)) == []
+def test_where_contacts_are_given_only_the_reachable_are_listed(recall_home: RecallHome) -> None:
+    recall_home.silent_are([*silent("known"), *silent("unknown")])
+    recall_home.reach = reach_of(reachable=["known"])
+    recall_home.make_list(week(0))
+    assert recall_home.names(week(0)) == ["known"]
+    recall_home.reach = reach_of(reachable=[])
+    recall_home.make_list(week(0))
+    assert recall_home.names(week(0)) == []
 
 
 # --- arms and coupons -----------------------------------------------------------------------------
@@ -335,8 +343,8 @@ def test_where_contacts_are_given_only_the_reachable_are_listed(desk: Desk) -> N
 
 @pytest.mark.parametrize(("listed", "holdout"), [(4, 0), (5, 1), (14, 1), (15, 2)])
 def test_a_tenth_of_each_class_is_held_out_rounded_half_up(tmp_path: Path, listed: int, holdout: int) -> None:
-    desk = make_desk(tmp_path, holdout_share=0.1)
-    desk.silent_are(
+    recall_home = make_recall_home(tmp_path, holdout_share=0.1)
+    recall_home.silent_are(
         [
             churner
             for number in range(listed)
@@ -344,8 +352,8 @@ def test_a_tenth_of_each_class_is_held_out_rounded_half_up(tmp_path: Path, liste
             for churner in silent(f"{churn_class}{number}", churn_class=churn_class)
         ]
     )
-    desk.make_list(week(0))
-    arms = Counter((row["churn_class"], row["arm"]) for row in desk.listed(week(0)))
+    recall_home.make_list(week(0))
+    arms = Counter((row["churn_class"], row["arm"]) for row in recall_home.listed(week(0)))
     assert (arms["A", "holdout"], arms["B", "holdout"]) == (holdout, holdout)
     assert arms["A", "recall"] == listed - holdout
 
@@ -353,41 +361,43 @@ def test_a_tenth_of_each_class_is_held_out_rounded_half_up(tmp_path: Path, liste
 def test_the_draw_depends_on_who_is_listed_not_on_what_they_are_worth(tmp_path: Path) -> None:
     arms = []
     for name, worth in (("upward", 1), ("downward", -1)):
-        desk = make_desk(tmp_path / name, holdout_share=0.5)
-        desk.silent_are([Churner(week(0), f"c{number}", monetary=worth * number) for number in range(12)])
-        desk.make_list(week(0))
-        arms.append(desk.arms(week(0)))
+        recall_home = make_recall_home(tmp_path / name, holdout_share=0.5)
+        recall_home.silent_are(
+            [Churner(week(0), f"c{number}", monetary=worth * number) for number in range(12)]
+        )
+        recall_home.make_list(week(0))
+        arms.append(recall_home.arms(week(0)))
     assert arms[0] == arms[1]
     assert Counter(arms[0].values()) == {"holdout": 6, "recall": 6}
 
 
 def test_another_shop_and_another_week_draw_anew(tmp_path: Path) -> None:
     churners = [churner for number in range(12) for churner in silent(f"c{number}", [week(0), week(1)])]
-    tea = make_desk(tmp_path / "tea", holdout_share=0.5)
-    silk = make_desk(tmp_path / "silk", name="绸庄", holdout_share=0.5)
-    for desk in (tea, silk):
-        desk.silent_are(churners)
-        desk.make_list(week(0), week(1))
+    tea = make_recall_home(tmp_path / "tea", holdout_share=0.5)
+    silk = make_recall_home(tmp_path / "silk", name="绸庄", holdout_share=0.5)
+    for recall_home in (tea, silk):
+        recall_home.silent_are(churners)
+        recall_home.make_list(week(0), week(1))
     assert tea.arms(week(0)) != silk.arms(week(0))
     assert tea.arms(week(0)) != tea.arms(week(1))
 
 
 def test_a_list_made_again_is_the_same_to_the_letter(tmp_path: Path) -> None:
-    desk = make_desk(tmp_path, holdout_share=0.25)
-    desk.silent_are([churner for number in range(8) for churner in silent(f"c{number}")])
-    desk.make_list(week(0))
-    first = desk.listed(week(0))
-    desk.make_list(week(0))
-    assert desk.listed(week(0)) == first
+    recall_home = make_recall_home(tmp_path, holdout_share=0.25)
+    recall_home.silent_are([churner for number in range(8) for churner in silent(f"c{number}")])
+    recall_home.make_list(week(0))
+    first = recall_home.listed(week(0))
+    recall_home.make_list(week(0))
+    assert recall_home.listed(week(0)) == first
 
 
 def test_every_customer_and_every_campaign_has_a_code_of_its_own(tmp_path: Path) -> None:
-    desk = make_desk(tmp_path, cooldown_days=0)
+    recall_home = make_recall_home(tmp_path, cooldown_days=0)
     again = LONG_AGO + timedelta(days=1)
-    desk.silent_are([*silent("a"), *silent("b"), Churner(week(1), "a", silent_since=again)])
-    desk.list_and_seal(week(0))
-    desk.list_and_seal(week(1))
-    codes = [row["coupon_code"] for day in (week(0), week(1)) for row in desk.listed(day)]
+    recall_home.silent_are([*silent("a"), *silent("b"), Churner(week(1), "a", silent_since=again)])
+    recall_home.list_and_seal(week(0))
+    recall_home.list_and_seal(week(1))
+    codes = [row["coupon_code"] for day in (week(0), week(1)) for row in recall_home.listed(day)]
     assert len(set(codes)) == 3
     assert all(len(code) == 13 and code[0] == "C" for code in codes)
 
@@ -395,60 +405,64 @@ def test_every_customer_and_every_campaign_has_a_code_of_its_own(tmp_path: Path)
 # --- sealed weeks ---------------------------------------------------------------------------------
 
 
-def test_a_sealed_week_stays_as_it_was_whatever_the_tables_say_later(desk: Desk) -> None:
-    desk.silent_are([*silent("a"), *silent("b", monetary=5)])
-    assert desk.list_and_seal(week(0)) == ["a", "b"]
-    before = desk.listed(week(0))
-    desk.silent_are([*silent("c", monetary=999), *silent("a", monetary=1, churn_class="A")])
-    desk.reach = reach_of([("a", channel) for channel in CHANNELS])
-    report = desk.make_list(week(0))
+def test_a_sealed_week_stays_as_it_was_whatever_the_tables_say_later(recall_home: RecallHome) -> None:
+    recall_home.silent_are([*silent("a"), *silent("b", monetary=5)])
+    assert recall_home.list_and_seal(week(0)) == ["a", "b"]
+    before = recall_home.listed(week(0))
+    recall_home.silent_are([*silent("c", monetary=999), *silent("a", monetary=1, churn_class="A")])
+    recall_home.reach = reach_of([("a", channel) for channel in CHANNELS])
+    report = recall_home.make_list(week(0))
     assert report.sealed == [week(0)]
-    assert desk.listed(week(0)) == before
+    assert recall_home.listed(week(0)) == before
 
 
 def test_a_lost_warehouse_gets_its_sealed_lists_back_from_the_ledger(tmp_path: Path) -> None:
-    desk = make_desk(tmp_path, holdout_share=0.5)
-    desk.silent_are([*silent("a", monetary=Decimal("12.3400")), *silent("b", product=None), *silent("c")])
-    desk.list_and_seal(week(0))
-    before = desk.listed(week(0))
-    desk.shop.warehouse_path.unlink()
-    desk.silent_are([], [week(0)])
-    desk.make_list(week(0))
-    assert desk.listed(week(0)) == before
+    recall_home = make_recall_home(tmp_path, holdout_share=0.5)
+    recall_home.silent_are(
+        [*silent("a", monetary=Decimal("12.3400")), *silent("b", product=None), *silent("c")]
+    )
+    recall_home.list_and_seal(week(0))
+    before = recall_home.listed(week(0))
+    recall_home.shop.warehouse_path.unlink()
+    recall_home.silent_are([], [week(0)])
+    recall_home.make_list(week(0))
+    assert recall_home.listed(week(0)) == before
 
 
-def test_a_list_that_was_sealed_empty_stays_empty(desk: Desk) -> None:
-    desk.silent_are([], [week(0)])
-    desk.list_and_seal(week(0))
-    desk.silent_are(silent("late"))
-    assert desk.make_list(week(0)).sealed == [week(0)]
-    assert desk.names(week(0)) == []
+def test_a_list_that_was_sealed_empty_stays_empty(recall_home: RecallHome) -> None:
+    recall_home.silent_are([], [week(0)])
+    recall_home.list_and_seal(week(0))
+    recall_home.silent_are(silent("late"))
+    assert recall_home.make_list(week(0)).sealed == [week(0)]
+    assert recall_home.names(week(0)) == []
 
 
-def test_open_weeks_beside_sealed_ones_are_made_from_the_tables(desk: Desk) -> None:
-    desk.silent_are([*silent("a", [week(0), week(1)]), *silent("b", [week(1)])])
-    desk.list_and_seal(week(0))
-    desk.silent_are([*silent("x", [week(0)]), *silent("a", [week(1)], new_in=[]), *silent("b", [week(1)])])
-    report = desk.make_list(week(0), week(1))
+def test_open_weeks_beside_sealed_ones_are_made_from_the_tables(recall_home: RecallHome) -> None:
+    recall_home.silent_are([*silent("a", [week(0), week(1)]), *silent("b", [week(1)])])
+    recall_home.list_and_seal(week(0))
+    recall_home.silent_are(
+        [*silent("x", [week(0)]), *silent("a", [week(1)], new_in=[]), *silent("b", [week(1)])]
+    )
+    report = recall_home.make_list(week(0), week(1))
     assert report.sealed == [week(0)]
     assert report.rows == {week(0): 1, week(1): 1}
-    assert (desk.names(week(0)), desk.names(week(1))) == (["a"], ["b"])
+    assert (recall_home.names(week(0)), recall_home.names(week(1))) == (["a"], ["b"])
 
 
-def test_who_was_contacted_later_is_not_listed_for_an_earlier_week(desk: Desk) -> None:
+def test_who_was_contacted_later_is_not_listed_for_an_earlier_week(recall_home: RecallHome) -> None:
     """An earlier week that is sent late would reach them now, right after the later one."""
     first, second = Churner(week(0), "a"), Churner(week(1), "a", silent_since=LONG_AGO + timedelta(days=1))
-    desk.silent_are([first, second])
-    assert desk.list_and_seal(week(1)) == ["a"]
-    desk.make_list(week(0))
-    assert desk.names(week(0)) == []
+    recall_home.silent_are([first, second])
+    assert recall_home.list_and_seal(week(1)) == ["a"]
+    recall_home.make_list(week(0))
+    assert recall_home.names(week(0)) == []
 
 
-def test_the_class_of_the_week_decides_the_offer(desk: Desk) -> None:
+def test_the_class_of_the_week_decides_the_offer(recall_home: RecallHome) -> None:
     churner = Churner(week(0), "a", churn_class="C")
-    desk.silent_are([churner, replace(churner, week=week(1), churn_class="A", is_new=False)])
-    desk.make_list(week(1))
-    [row] = desk.listed(week(1))
+    recall_home.silent_are([churner, replace(churner, week=week(1), churn_class="A", is_new=False)])
+    recall_home.make_list(week(1))
+    [row] = recall_home.listed(week(1))
     assert row["churn_class"] == "A"
-    assert row["offer"] == desk.shop.recall.offers["A"]
+    assert row["offer"] == recall_home.shop.recall.offers["A"]
     assert row["coupon_code"].startswith("A")

@@ -15,25 +15,25 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from rfm_pipeline import alerts, team_chat
-from rfm_pipeline.alerts import Alert, send_alerts
 from rfm_pipeline.definitions import build_defs
-from rfm_pipeline.failures import StepFailure
+from rfm_pipeline.demo.sample_shop import make_sample
+from rfm_pipeline.demo.wecom_server.control import WecomServer
+from rfm_pipeline.demo.wecom_server.corporation import CORP_ID, ROBOT_KEY, SECRET, Contact
 from rfm_pipeline.ledger import Ledger
-from rfm_pipeline.recall import monday
+from rfm_pipeline.notifications import alerts, delivery
+from rfm_pipeline.notifications.alerts import Alert, send_alerts
+from rfm_pipeline.notifications.delivery import DeliveryStatus, Message
+from rfm_pipeline.orchestration.failures import StepFailure
+from rfm_pipeline.recall import weekly_summary
 from rfm_pipeline.recall.resources import WecomAccess
 from rfm_pipeline.recall.worklist import worklist_path, write_worklist
-from rfm_pipeline.sample import make_sample
 from rfm_pipeline.shop import Shop, load_shop
-from rfm_pipeline.team_chat import Message, Told
 from rfm_pipeline.wecom.robot import MARKDOWN_BYTES, RobotSettings
 from rfm_pipeline.weeks import newest_closed_week, shop_now
 from rfm_pipeline_tests.helpers import make_shop, write_export
-from rfm_pipeline_tests.recall.desk import LONG_AGO, Churner, Desk, desk_in
-from rfm_pipeline_tests.recall.wecom_desk import campaign, contacts_of, customers_are, mapped
+from rfm_pipeline_tests.recall.recall_home import LONG_AGO, Churner, RecallHome, recall_home_in
+from rfm_pipeline_tests.recall.wecom_home import campaign, contacts_of, customers_are, mapped
 from rfm_pipeline_tests.ui.server import RFM, rfm, wait_until
-from rfm_pipeline_tests.wecom.control import WecomServer
-from rfm_pipeline_tests.wecom.corporation import CORP_ID, ROBOT_KEY, SECRET, Contact
 
 SEND, UPLOAD = "webhook/send", "webhook/upload_media"
 NAMES = [f"c{number}" for number in range(20)]
@@ -52,15 +52,15 @@ def newest(shop: Shop) -> date:
     return newest_closed_week(shop, shop_now(shop))
 
 
-def connected(home: Path, server: WecomServer, **sections: Any) -> Desk:
+def connected(home: Path, server: WecomServer, **sections: Any) -> RecallHome:
     recall = {"weekly_capacity": 12, "holdout_share": 0.25} | sections.pop("recall", {})
     wecom = {"enabled": True, "confirmed": True, "base_url": server.base_url, "timeout_seconds": 2}
     wecom |= sections.pop("wecom", {})
-    return desk_in(make_shop(home, recall=recall, wecom=wecom, **sections))
+    return recall_home_in(make_shop(home, recall=recall, wecom=wecom, **sections))
 
 
 @pytest.fixture
-def desk(tmp_path: Path, wecom: WecomServer) -> Desk:
+def recall_home(tmp_path: Path, wecom: WecomServer) -> RecallHome:
     """The newest week is tagged and its work list made: 12 of 20 listed, 3 of them held out."""
     made = connected(tmp_path / "home", wecom)
     week = newest(made.shop)
@@ -79,17 +79,17 @@ def desk(tmp_path: Path, wecom: WecomServer) -> Desk:
 
 
 def run(
-    desk: Desk,
+    recall_home: RecallHome,
     *weeks: date,
     tags: Mapping[str, str] | None = None,
     instance: dg.DagsterInstance | None = None,
 ) -> dg.ExecuteInProcessResult:
     """Runs the asset as a run of the weekly job does."""
-    asked = weeks or (newest(desk.shop),)
+    asked = weeks or (newest(recall_home.shop),)
     ends = {"start": asked[0], "end": asked[-1]}
     ranges = {f"dagster/asset_partition_range_{end}": str(day) for end, day in ends.items()}
     return (
-        build_defs(desk.shop.home)
+        build_defs(recall_home.shop.home)
         .resolve_job_def("weekly_job")
         .execute_in_process(
             instance=instance or dg.DagsterInstance.ephemeral(),
@@ -130,41 +130,41 @@ def markdown(server: WecomServer) -> list[str]:
     return [message["content"] for message in server.state().messages if message["msgtype"] == "markdown"]
 
 
-def rfm_announce(desk: Desk, *options: str) -> subprocess.CompletedProcess[str]:
-    return rfm("recall", "announce", "--home", str(desk.shop.home), *options)
+def rfm_announce(recall_home: RecallHome, *options: str) -> subprocess.CompletedProcess[str]:
+    return rfm("recall", "announce", "--home", str(recall_home.shop.home), *options)
 
 
 # --- the Monday message ---------------------------------------------------------------------------
 
 
 def test_the_group_gets_the_message_and_the_work_list_once_whatever_is_run_again(
-    desk: Desk, wecom: WecomServer
+    recall_home: RecallHome, wecom: WecomServer
 ) -> None:
-    first = told(run(desk))
+    first = told(run(recall_home))
     assert (first["sent"], first["message"], first["file"]) == (2, "sent", "sent")
-    again = told(run(desk))
+    again = told(run(recall_home))
     assert (again["sent"], again["message"], again["file"]) == (0, "sent before", "sent before")
     assert kinds(wecom) == ["markdown", "file"]
     name, content = wecom.media(wecom.state().messages[1]["media_id"])
-    path = worklist_path(desk.shop, newest(desk.shop))
+    path = worklist_path(recall_home.shop, newest(recall_home.shop))
     assert (name, content) == (path.name, path.read_bytes())
     assert len(wecom.calls(UPLOAD)) == 1
 
 
-def test_the_message_says_what_the_week_brought(desk: Desk, wecom: WecomServer) -> None:
-    run(desk)
+def test_the_message_says_what_the_week_brought(recall_home: RecallHome, wecom: WecomServer) -> None:
+    run(recall_home)
     [words] = markdown(wecom)
-    week = newest(desk.shop)
-    arms = [row["arm"] for row in desk.listed(week)]
+    week = newest(recall_home.shop)
+    arms = [row["arm"] for row in recall_home.listed(week)]
     assert f"名单周 **{week} 至" in words
     assert f'本周请联系 <font color="info">{arms.count("recall")}</font> 位客户' in words
-    for name, offer in desk.shop.recall.offers.items():
-        mine = [r for r in desk.listed(week) if r["churn_class"] == name and r["arm"] == "recall"]
+    for name, offer in recall_home.shop.recall.offers.items():
+        mine = [r for r in recall_home.listed(week) if r["churn_class"] == name and r["arm"] == "recall"]
         assert f"> {name}类" in words
         assert f"：**{len(mine)}** 位 · {offer}" in words
     assert f"另有 **{arms.count('holdout')}** 位客户留作对照" in words
     assert "还有 8 位在排队" in words
-    statuses = desk.ledger.tag_actions([week])["status"].to_list()
+    statuses = recall_home.ledger.tag_actions([week])["status"].to_list()
     assert f"已打上 **{statuses.count('done')}** 个" in words
     unmatched = statuses.count("unmatched")
     assert ("找不到" in words) == (unmatched > 0)
@@ -172,19 +172,21 @@ def test_the_message_says_what_the_week_brought(desk: Desk, wecom: WecomServer) 
     assert "](" not in words
 
 
-def test_the_message_names_no_customer(desk: Desk, wecom: WecomServer) -> None:
-    run(desk)
+def test_the_message_names_no_customer(recall_home: RecallHome, wecom: WecomServer) -> None:
+    run(recall_home)
     [words] = markdown(wecom)
-    for row in desk.listed(newest(desk.shop)):
+    for row in recall_home.listed(newest(recall_home.shop)):
         for value in (row["customer_id"], row["coupon_code"], row["sms"]):
             assert value is None or value not in words
 
 
-def test_tags_taken_off_are_told_with_their_reasons(desk: Desk) -> None:
-    week = newest(desk.shop)
-    found = monday.read_monday(desk.shop, desk.warehouse, desk.ledger, desk.reach, week)
-    words = monday.words(
-        desk.shop,
+def test_tags_taken_off_are_told_with_their_reasons(recall_home: RecallHome) -> None:
+    week = newest(recall_home.shop)
+    found = weekly_summary.read_weekly_summary(
+        recall_home.shop, recall_home.warehouse, recall_home.ledger, recall_home.reach, week
+    )
+    words = weekly_summary.words(
+        recall_home.shop,
         replace(
             found,
             removed={"returned": 18, "campaign over": 40, "suppressed": 1},
@@ -199,22 +201,36 @@ def test_tags_taken_off_are_told_with_their_reasons(desk: Desk) -> None:
     assert f'<font color="warning">2</font> 个被企业微信拒绝，明细见 out/tags/{week}_problems.csv' in words
 
 
-def test_a_week_in_which_nobody_is_to_be_contacted_says_so(desk: Desk) -> None:
-    found = monday.read_monday(desk.shop, desk.warehouse, desk.ledger, desk.reach, newest(desk.shop))
-    words = monday.words(desk.shop, replace(found, to_contact={"A": 0, "B": 0, "C": 0}))
+def test_a_week_in_which_nobody_is_to_be_contacted_says_so(recall_home: RecallHome) -> None:
+    found = weekly_summary.read_weekly_summary(
+        recall_home.shop,
+        recall_home.warehouse,
+        recall_home.ledger,
+        recall_home.reach,
+        newest(recall_home.shop),
+    )
+    words = weekly_summary.words(recall_home.shop, replace(found, to_contact={"A": 0, "B": 0, "C": 0}))
     assert "本周没有需要联系的客户" in words
     assert "xlsx" not in words
 
 
 @pytest.mark.parametrize("sign", ["礼", "a", "😀", "\n- [x](http://x.example) <@all> **"])
-def test_huge_settings_never_make_the_message_too_long(desk: Desk, tmp_path: Path, sign: str) -> None:
+def test_huge_settings_never_make_the_message_too_long(
+    recall_home: RecallHome, tmp_path: Path, sign: str
+) -> None:
     huge = make_shop(
         tmp_path / "huge",
         shop={"name": sign * 3000},
         recall={"offers": dict.fromkeys("ABC", sign * 3000)},
     )
-    found = monday.read_monday(desk.shop, desk.warehouse, desk.ledger, desk.reach, newest(desk.shop))
-    words = monday.words(huge, found)
+    found = weekly_summary.read_weekly_summary(
+        recall_home.shop,
+        recall_home.warehouse,
+        recall_home.ledger,
+        recall_home.reach,
+        newest(recall_home.shop),
+    )
+    words = weekly_summary.words(huge, found)
     assert len(words.encode()) <= MARKDOWN_BYTES
     assert "还有 8 位在排队" in words
     assert "<@" not in words
@@ -226,37 +242,37 @@ def test_huge_settings_never_make_the_message_too_long(desk: Desk, tmp_path: Pat
 
 
 def test_a_pair_of_which_only_the_message_went_out_is_finished_by_the_next_run(
-    desk: Desk, wecom: WecomServer
+    recall_home: RecallHome, wecom: WecomServer
 ) -> None:
     wecom.script(UPLOAD, "errcode:40058")
-    words = failure(run(desk))
+    words = failure(run(recall_home))
     assert "the file certainly was not sent" in words
     assert "Run again" in words
     assert kinds(wecom) == ["markdown"]
-    assert told(run(desk))["sent"] == 1
+    assert told(run(recall_home))["sent"] == 1
     assert kinds(wecom) == ["markdown", "file"]
 
 
 def test_a_message_that_was_not_sent_holds_the_file_back_so_that_both_come_in_order(
-    desk: Desk, wecom: WecomServer
+    recall_home: RecallHome, wecom: WecomServer
 ) -> None:
     wecom.script(SEND, "errcode:40058")
-    assert "the message certainly was not sent" in failure(run(desk))
+    assert "the message certainly was not sent" in failure(run(recall_home))
     assert kinds(wecom) == []
-    assert told(run(desk))["sent"] == 2
+    assert told(run(recall_home))["sent"] == 2
     assert kinds(wecom) == ["markdown", "file"]
 
 
 @pytest.mark.parametrize("fault", ["silence:after", "silence:before", "reset:after", "http_502:after"])
 def test_an_outcome_that_nobody_learnt_is_told_and_never_tried_again_by_itself(
-    desk: Desk, wecom: WecomServer, fault: str
+    recall_home: RecallHome, wecom: WecomServer, fault: str
 ) -> None:
     wecom.script(SEND, fault)
-    first = run(desk)
+    first = run(recall_home)
     assert told(first)["message"] == "nobody knows whether it was sent"
     assert told(first)["file"] == "sent"
     assert not outcome_is_known(first)
-    second = run(desk)
+    second = run(recall_home)
     assert told(second)["sent"] == 0
     assert not outcome_is_known(second)
     assert kinds(wecom).count("markdown") == fault.endswith(":after")
@@ -264,103 +280,105 @@ def test_an_outcome_that_nobody_learnt_is_told_and_never_tried_again_by_itself(
 
 
 def test_somebody_who_has_looked_may_send_again_what_is_in_doubt_and_only_that(
-    desk: Desk, wecom: WecomServer
+    recall_home: RecallHome, wecom: WecomServer
 ) -> None:
     wecom.script(SEND, "silence:before")
-    run(desk)
-    waiting = rfm_announce(desk)
+    run(recall_home)
+    waiting = rfm_announce(recall_home)
     assert (waiting.returncode, kinds(wecom)) == (1, ["file"])
     assert "--again" in waiting.stderr
-    done = rfm_announce(desk, "--again", "--yes")
+    done = rfm_announce(recall_home, "--again", "--yes")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["message: sent", "file: sent before"]
     assert kinds(wecom) == ["file", "markdown"]
-    assert outcome_is_known(run(desk))
-    assert rfm_announce(desk, "--again", "--yes").returncode == 0
+    assert outcome_is_known(run(recall_home))
+    assert rfm_announce(recall_home, "--again", "--yes").returncode == 0
     assert kinds(wecom) == ["file", "markdown"]
 
 
 def test_a_run_killed_between_asking_and_answer_leaves_a_message_that_nobody_sends_again(
-    desk: Desk, wecom: WecomServer
+    recall_home: RecallHome, wecom: WecomServer
 ) -> None:
-    path = desk.shop.home / "shop.yaml"
+    path = recall_home.shop.home / "shop.yaml"
     path.write_text(path.read_text("utf-8").replace("timeout_seconds: 2", "timeout_seconds: 60"), "utf-8")
     wecom.script(SEND, "silence:after")
     process = subprocess.Popen(
-        [*RFM, "recall", "announce", "--home", str(desk.shop.home)],
+        [*RFM, "recall", "announce", "--home", str(recall_home.shop.home)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     wait_until(lambda: any(call.effect for call in wecom.calls(SEND)), 60, "the message to arrive")
     process.send_signal(signal.SIGKILL)
     process.wait(10)
-    result = run(desk)
+    result = run(recall_home)
     assert told(result)["message"] == "nobody knows whether it was sent"
     assert not outcome_is_known(result)
     assert kinds(wecom) == ["markdown", "file"]
 
 
 def test_a_wrong_key_is_one_call_and_clear_words_and_is_mended_by_the_right_one(
-    desk: Desk, wecom: WecomServer, monkeypatch: pytest.MonkeyPatch
+    recall_home: RecallHome, wecom: WecomServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RFM_WECOM_ROBOT_KEY", "not-the-key")
-    words = failure(run(desk))
+    words = failure(run(recall_home))
     assert "errcode 93000" in words
     assert "not-the-key" not in words
     assert len(wecom.calls(SEND)) == 1
     monkeypatch.setenv("RFM_WECOM_ROBOT_KEY", ROBOT_KEY)
-    assert told(run(desk))["sent"] == 2
+    assert told(run(recall_home))["sent"] == 2
 
 
 # --- what refuses ---------------------------------------------------------------------------------
 
 
-def refused(desk: Desk, wecom: WecomServer, *weeks: date, tags: Mapping[str, str] | None = None) -> str:
-    result = run(desk, *weeks, tags=tags)
+def refused(
+    recall_home: RecallHome, wecom: WecomServer, *weeks: date, tags: Mapping[str, str] | None = None
+) -> str:
+    result = run(recall_home, *weeks, tags=tags)
     said = told(result)
     assert said["sent"] == 0
     assert outcome_is_known(result)
     assert wecom.calls(SEND) == wecom.calls(UPLOAD) == []
-    assert desk.ledger.messages().is_empty()
+    assert recall_home.ledger.messages().is_empty()
     return str(said["refused"])
 
 
-def test_a_backfill_tells_nobody(desk: Desk, wecom: WecomServer) -> None:
-    assert "backfills never send" in refused(desk, wecom, tags={"dagster/backfill": "abcdefgh"})
+def test_a_backfill_tells_nobody(recall_home: RecallHome, wecom: WecomServer) -> None:
+    assert "backfills never send" in refused(recall_home, wecom, tags={"dagster/backfill": "abcdefgh"})
 
 
-def test_a_range_of_weeks_tells_nobody(desk: Desk, wecom: WecomServer) -> None:
-    week = newest(desk.shop)
-    assert "only a single week is sent" in refused(desk, wecom, week - timedelta(days=7), week)
+def test_a_range_of_weeks_tells_nobody(recall_home: RecallHome, wecom: WecomServer) -> None:
+    week = newest(recall_home.shop)
+    assert "only a single week is sent" in refused(recall_home, wecom, week - timedelta(days=7), week)
 
 
-def test_a_past_week_tells_nobody(desk: Desk, wecom: WecomServer) -> None:
-    reason = refused(desk, wecom, newest(desk.shop) - timedelta(days=7))
+def test_a_past_week_tells_nobody(recall_home: RecallHome, wecom: WecomServer) -> None:
+    reason = refused(recall_home, wecom, newest(recall_home.shop) - timedelta(days=7))
     assert "is not the newest closed week" in reason
 
 
 def test_a_list_that_was_not_sent_is_not_announced(tmp_path: Path, wecom: WecomServer) -> None:
-    desk = connected(tmp_path / "home", wecom)
-    assert "was not sent, so nobody on it may be contacted" in refused(desk, wecom)
+    recall_home = connected(tmp_path / "home", wecom)
+    assert "was not sent, so nobody on it may be contacted" in refused(recall_home, wecom)
 
 
-def test_a_week_without_a_work_list_is_not_announced(desk: Desk, wecom: WecomServer) -> None:
-    worklist_path(desk.shop, newest(desk.shop)).unlink()
-    assert "materialize ops_worklist" in refused(desk, wecom)
+def test_a_week_without_a_work_list_is_not_announced(recall_home: RecallHome, wecom: WecomServer) -> None:
+    worklist_path(recall_home.shop, newest(recall_home.shop)).unlink()
+    assert "materialize ops_worklist" in refused(recall_home, wecom)
 
 
-def test_a_shop_that_is_not_connected_tells_nobody(desk: Desk, wecom: WecomServer) -> None:
-    path = desk.shop.home / "shop.yaml"
+def test_a_shop_that_is_not_connected_tells_nobody(recall_home: RecallHome, wecom: WecomServer) -> None:
+    path = recall_home.shop.home / "shop.yaml"
     path.write_text(path.read_text("utf-8").replace("enabled: true", "enabled: false"), "utf-8")
-    assert refused(desk, wecom) == "wecom.enabled is false in shop.yaml"
+    assert refused(recall_home, wecom) == "wecom.enabled is false in shop.yaml"
 
 
 def test_a_shop_without_a_robot_tells_nobody(
-    desk: Desk, wecom: WecomServer, monkeypatch: pytest.MonkeyPatch
+    recall_home: RecallHome, wecom: WecomServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RFM_WECOM_ROBOT_KEY")
-    assert "RFM_WECOM_ROBOT_KEY (the group robot's key) is not set" in refused(desk, wecom)
-    done = rfm_announce(desk)
+    assert "RFM_WECOM_ROBOT_KEY (the group robot's key) is not set" in refused(recall_home, wecom)
+    done = rfm_announce(recall_home)
     assert done.returncode == 1
     assert "RFM_WECOM_ROBOT_KEY" in done.stderr
 
@@ -381,18 +399,18 @@ CHECKED = Alert(
 )
 
 
-def alert(desk: Desk, *failed: Alert) -> list[str]:
-    return send_alerts(desk.shop, desk.ledger, ROBOT_KEY, failed)
+def alert(recall_home: RecallHome, *failed: Alert) -> list[str]:
+    return send_alerts(recall_home.shop, recall_home.ledger, ROBOT_KEY, failed)
 
 
 @pytest.fixture
-def quiet(tmp_path: Path, wecom: WecomServer) -> Desk:
+def quiet(tmp_path: Path, wecom: WecomServer) -> RecallHome:
     """A connected shop of which nothing was said yet."""
     return connected(tmp_path / "quiet", wecom)
 
 
 def test_a_cause_is_told_once_a_day_and_again_on_the_next(
-    quiet: Desk, wecom: WecomServer, monkeypatch: pytest.MonkeyPatch
+    quiet: RecallHome, wecom: WecomServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert alert(quiet, FAILED) == alert(quiet, FAILED) == []
     assert alert(quiet, replace(FAILED, weeks="2026-06-29", run_id="other")) == []
@@ -404,13 +422,13 @@ def test_a_cause_is_told_once_a_day_and_again_on_the_next(
     assert len(markdown(wecom)) == 2
 
 
-def test_another_step_error_or_check_is_another_cause(quiet: Desk, wecom: WecomServer) -> None:
+def test_another_step_error_or_check_is_another_cause(quiet: RecallHome, wecom: WecomServer) -> None:
     other_check = replace(CHECKED.failure, checks={"all_there": {"missing": 1}})
     alert(quiet, FAILED, CHECKED, Alert(other_check), Alert(replace(FAILED.failure, kind="CoverageError")))
     assert len(markdown(wecom)) == 4
 
 
-def test_an_alert_says_shop_week_step_reason_and_what_to_do(quiet: Desk, wecom: WecomServer) -> None:
+def test_an_alert_says_shop_week_step_reason_and_what_to_do(quiet: RecallHome, wecom: WecomServer) -> None:
     alert(quiet, CHECKED, FAILED)
     checked, failed = markdown(wecom)
     for part in ("茶铺", "2026-06-22", "customer_rfm", "unique_key", "doubled_keys 3", "1a2b3c4d", "rfm ui"):
@@ -420,7 +438,7 @@ def test_an_alert_says_shop_week_step_reason_and_what_to_do(quiet: Desk, wecom: 
 
 
 def test_of_an_error_that_was_not_written_for_users_only_its_class_is_told(
-    quiet: Desk, wecom: WecomServer
+    quiet: RecallHome, wecom: WecomServer
 ) -> None:
     alert(quiet, alerts.of_error(ValueError("13800138000")))
     [words] = markdown(wecom)
@@ -428,7 +446,7 @@ def test_of_an_error_that_was_not_written_for_users_only_its_class_is_told(
     assert "13800138000" not in words
 
 
-def test_a_long_error_does_not_make_an_alert_too_long(quiet: Desk, wecom: WecomServer) -> None:
+def test_a_long_error_does_not_make_an_alert_too_long(quiet: RecallHome, wecom: WecomServer) -> None:
     checks = {f"check_{number}" * 20: {"rows": number} for number in range(100)}
     alert(
         quiet,
@@ -440,7 +458,7 @@ def test_a_long_error_does_not_make_an_alert_too_long(quiet: Desk, wecom: WecomS
 
 
 def test_an_alert_that_was_not_sent_is_tried_again_and_one_in_doubt_is_not(
-    quiet: Desk, wecom: WecomServer
+    quiet: RecallHome, wecom: WecomServer
 ) -> None:
     wecom.script(SEND, "errcode:45009", "silence:before")
     [problem] = alert(quiet, FAILED)
@@ -454,13 +472,15 @@ def test_an_alert_that_was_not_sent_is_tried_again_and_one_in_doubt_is_not(
 
 @pytest.mark.parametrize("base_url", ["http://127.0.0.1:9/cgi-bin", "https://nowhere.invalid/cgi-bin"])
 def test_a_dead_network_never_makes_an_alert_raise(tmp_path: Path, wecom: WecomServer, base_url: str) -> None:
-    desk = connected(tmp_path, wecom, wecom={"base_url": base_url})
-    [problem] = alert(desk, FAILED)
+    recall_home = connected(tmp_path, wecom, wecom={"base_url": base_url})
+    [problem] = alert(recall_home, FAILED)
     assert "the group was not told" in problem
     assert ROBOT_KEY not in problem
 
 
-def test_a_ledger_that_cannot_be_used_never_makes_an_alert_raise(quiet: Desk, wecom: WecomServer) -> None:
+def test_a_ledger_that_cannot_be_used_never_makes_an_alert_raise(
+    quiet: RecallHome, wecom: WecomServer
+) -> None:
     broken = Ledger(f"sqlite:///{quiet.shop.home}/no/such/folder/ledger.sqlite")
     [problem] = send_alerts(quiet.shop, broken, ROBOT_KEY, [FAILED])
     assert "the group was not told" in problem
@@ -470,10 +490,10 @@ def test_a_ledger_that_cannot_be_used_never_makes_an_alert_raise(quiet: Desk, we
 def test_a_ledger_whose_address_is_not_set_leaves_the_runs_own_error_alone(
     tmp_path: Path, wecom: WecomServer
 ) -> None:
-    desk = connected(tmp_path / "home", wecom)
-    with (desk.shop.home / "shop.yaml").open("a", encoding="utf-8") as file:
+    recall_home = connected(tmp_path / "home", wecom)
+    with (recall_home.shop.home / "shop.yaml").open("a", encoding="utf-8") as file:
         file.write("ledger: {url_env: RFM_NO_SUCH_VARIABLE}\n")
-    done = rfm("run", "--home", str(desk.shop.home))
+    done = rfm("run", "--home", str(recall_home.shop.home))
     assert done.returncode == 1
     assert done.stderr.count("error: ") == 1
     assert "Traceback" not in done.stderr
@@ -481,7 +501,7 @@ def test_a_ledger_whose_address_is_not_set_leaves_the_runs_own_error_alone(
 
 
 def test_more_messages_than_the_robot_takes_wait_for_the_window_of_all_processes(
-    quiet: Desk, wecom: WecomServer
+    quiet: RecallHome, wecom: WecomServer
 ) -> None:
     settings = RobotSettings(ROBOT_KEY, base_url=wecom.base_url, messages=3, window_seconds=2)
     wecom.limits(messages=3, robot_window_seconds=2)
@@ -489,7 +509,9 @@ def test_more_messages_than_the_robot_takes_wait_for_the_window_of_all_processes
     for number in range(4):
         # each of them a robot of its own, like another process
         message = Message("alert", f"{number}", lambda robot: robot.markdown("x"))
-        assert [one.told for one in team_chat.tell(quiet.ledger, settings, [message])] == [Told.SENT]
+        assert [one.status for one in delivery.deliver_once(quiet.ledger, settings, [message])] == [
+            DeliveryStatus.SENT
+        ]
     assert 1.5 < time.monotonic() - begun < 10
     assert wecom.state().violations["robot_rate"] == 0
 
@@ -588,19 +610,22 @@ def test_the_sensor_alerts_where_the_runner_could_not(
 def test_orders_that_do_not_reach_any_week_are_an_alert_only_where_nobody_asked_for_a_week(
     tmp_path: Path, wecom: WecomServer
 ) -> None:
-    desk = connected(tmp_path / "home", wecom)
-    week = newest(desk.shop)
+    recall_home = connected(tmp_path / "home", wecom)
+    week = newest(recall_home.shop)
     write_export(
-        desk.shop, "old.csv", "1,a,2020-01-02 10:00:00,CUP1,1,10.00", "2,b,2020-01-03 10:00:00,CUP1,1,10.00"
+        recall_home.shop,
+        "old.csv",
+        "1,a,2020-01-02 10:00:00,CUP1,1,10.00",
+        "2,b,2020-01-03 10:00:00,CUP1,1,10.00",
     )
-    assert rfm("run", "--home", str(desk.shop.home), "--week", str(week)).returncode == 1
+    assert rfm("run", "--home", str(recall_home.shop.home), "--week", str(week)).returncode == 1
     assert markdown(wecom) == []
-    done = rfm("run", "--home", str(desk.shop.home))
+    done = rfm("run", "--home", str(recall_home.shop.home))
     assert done.returncode == 1
     assert "no closed week of the shop's grid is covered" in done.stderr
     [words] = markdown(wecom)
     assert "no closed week of the shop's grid is covered" in words
-    assert rfm("run", "--home", str(desk.shop.home)).returncode == 1
+    assert rfm("run", "--home", str(recall_home.shop.home)).returncode == 1
     assert len(markdown(wecom)) == 1
 
 

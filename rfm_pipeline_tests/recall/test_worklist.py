@@ -13,8 +13,8 @@ import openpyxl
 import polars as pl
 import pytest
 
+from rfm_pipeline.contacts.reach import Reach, read_reach
 from rfm_pipeline.ledger import ASSIGNMENT_SCHEMA, Ledger
-from rfm_pipeline.recall.contacts import Reach, read_reach
 from rfm_pipeline.recall.tagging import touched_holdout
 from rfm_pipeline.recall.worklist import (
     CLASS_SHEETS,
@@ -27,7 +27,7 @@ from rfm_pipeline.recall.worklist import (
 )
 from rfm_pipeline.shop import Shop
 from rfm_pipeline_tests.helpers import make_shop
-from rfm_pipeline_tests.recall.office import saved_by_libreoffice
+from rfm_pipeline_tests.recall.libreoffice import saved_by_libreoffice
 
 WEEK = date(2026, 3, 2)
 FORMULA = '=HYPERLINK("http://x.example","y")'

@@ -13,22 +13,24 @@ from rfm_pipeline.review.effect import Arm, compare_arms, judge, write_recall_ef
 from rfm_pipeline.review.outcomes import write_recall_outcomes
 from rfm_pipeline.review.schemas import VERDICTS
 from rfm_pipeline.review.statistics import Interval, Sums, newcombe, welch
-from rfm_pipeline_tests.recall.desk import Desk, make_desk, week
+from rfm_pipeline_tests.recall.recall_home import RecallHome, make_recall_home, week
 from rfm_pipeline_tests.review.test_outcomes import DAY, OPENS, Assigned, Order, lists_are, orders_are
 
 LATE = week(12)
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return make_desk(tmp_path, holdout_share=0.2)
+def recall_home(tmp_path: Path) -> RecallHome:
+    return make_recall_home(tmp_path, holdout_share=0.2)
 
 
-def effects(desk: Desk, day: date = LATE) -> dict[tuple[str, date | None, str], dict[str, Any]]:
+def effects(recall_home: RecallHome, day: date = LATE) -> dict[tuple[str, date | None, str], dict[str, Any]]:
     """The rows of a week by scope, campaign and class."""
-    write_recall_outcomes(desk.warehouse, desk.ledger, desk.shop, [day])
-    write_recall_effect(desk.warehouse, desk.ledger, desk.shop, [day])
-    rows = desk.warehouse.read("select * from recall_effect where week = $week", {"week": day}).to_dicts()
+    write_recall_outcomes(recall_home.warehouse, recall_home.ledger, recall_home.shop, [day])
+    write_recall_effect(recall_home.warehouse, recall_home.ledger, recall_home.shop, [day])
+    rows = recall_home.warehouse.read(
+        "select * from recall_effect where week = $week", {"week": day}
+    ).to_dicts()
     return {(row["scope"], row["campaign_week"], row["churn_class"]): row for row in rows}
 
 
@@ -92,9 +94,9 @@ def arm(assigned: int, amounts: list[float], reached: int = 0) -> Arm:
     return Arm(assigned, reached, len(amounts), Decimal(str(sum(amounts))), float((values**2).sum()), values)
 
 
-def test_two_arms_are_compared_by_assignment(desk: Desk) -> None:
+def test_two_arms_are_compared_by_assignment(recall_home: RecallHome) -> None:
     recall, holdout = arm(40, [100.0, 50.0, 30.0, 20.0], reached=31), arm(10, [80.0], reached=2)
-    found = compare_arms(recall, holdout, desk.shop, is_final=True, seed=1)
+    found = compare_arms(recall, holdout, recall_home.shop, is_final=True, seed=1)
     rate = newcombe(4, 40, 1, 10)
     assert (found["rate_lift"], found["rate_lift_low"], found["rate_lift_high"]) == (
         rate.estimate,
@@ -115,31 +117,35 @@ def test_two_arms_are_compared_by_assignment(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("holdout", "is_ok"), [(200, True), (159, True), (158, False), (242, True), (243, False)]
 )
-def test_arms_that_are_too_uneven_for_the_draw_are_reported(desk: Desk, holdout: int, is_ok: bool) -> None:
+def test_arms_that_are_too_uneven_for_the_draw_are_reported(
+    recall_home: RecallHome, holdout: int, is_ok: bool
+) -> None:
     """The share drawn for is 0.2: of 1,000, 159 are 1 in 980 and 158 are 1 in 1,303."""
-    found = compare_arms(arm(1000 - holdout, [1.0]), arm(holdout, [1.0]), desk.shop, is_final=True, seed=1)
+    found = compare_arms(
+        arm(1000 - holdout, [1.0]), arm(holdout, [1.0]), recall_home.shop, is_final=True, seed=1
+    )
     assert found["ratio_ok"] is is_ok
 
 
 @pytest.mark.parametrize(("returned", "is_trusted"), [(29, False), (30, True)])
 def test_sales_of_fewer_than_thirty_returners_are_not_to_be_trusted(
-    desk: Desk, returned: int, is_trusted: bool
+    recall_home: RecallHome, returned: int, is_trusted: bool
 ) -> None:
     recall, holdout = arm(900, [5.0] * 80), arm(400, [5.0] * returned)
     for first, second in ((recall, holdout), (holdout, recall)):
-        found = compare_arms(first, second, desk.shop, is_final=True, seed=1)
+        found = compare_arms(first, second, recall_home.shop, is_final=True, seed=1)
         assert found["sales_trusted"] is is_trusted
 
 
 # --- campaigns ------------------------------------------------------------------------------------
 
 
-def test_a_campaign_is_told_by_class_and_as_a_whole(desk: Desk) -> None:
+def test_a_campaign_is_told_by_class_and_as_a_whole(recall_home: RecallHome) -> None:
     recalled, left = people(8, "a"), people(2, "h", arm="holdout")
     other, other_left = people(4, "b", churn_class="B"), people(1, "i", arm="holdout", churn_class="B")
-    lists_are(desk, *recalled, *left, *other, *other_left)
-    orders_are(desk, buys(recalled[:4]) + buys(left[:1], 30) + buys(other[:1]))
-    found = effects(desk)
+    lists_are(recall_home, *recalled, *left, *other, *other_left)
+    orders_are(recall_home, buys(recalled[:4]) + buys(left[:1], 30) + buys(other[:1]))
+    found = effects(recall_home)
     rows = {name: found["campaign", week(0), name] for name in ("A", "B", "all")}
     figures = ("recall_assigned", "recall_returned", "holdout_assigned", "holdout_returned", "left_out")
     assert [rows["A"][name] for name in figures] == [8, 4, 2, 1, 0]
@@ -152,96 +158,96 @@ def test_a_campaign_is_told_by_class_and_as_a_whole(desk: Desk) -> None:
     assert pooled["rate_lift"] == rows["all"]["rate_lift"]
 
 
-def test_a_class_without_hold_out_is_left_out_on_both_sides(desk: Desk) -> None:
+def test_a_class_without_hold_out_is_left_out_on_both_sides(recall_home: RecallHome) -> None:
     """Nobody of class C was left alone: its many returns must not count for the recall."""
     everyone = people(5, "a"), people(5, "h", arm="holdout"), people(3, "c", churn_class="C")
-    lists_are(desk, *(row for rows in everyone for row in rows))
-    orders_are(desk, buys(everyone[2]))
-    row = effects(desk)["campaign", week(0), "all"]
+    lists_are(recall_home, *(row for rows in everyone for row in rows))
+    orders_are(recall_home, buys(everyone[2]))
+    row = effects(recall_home)["campaign", week(0), "all"]
     assert (row["recall_assigned"], row["recall_returned"], row["left_out"]) == (5, 0, 3)
-    alone = effects(desk)["campaign", week(0), "C"]
+    alone = effects(recall_home)["campaign", week(0), "C"]
     assert (alone["rate_lift"], alone["verdict"], alone["left_out"]) == (None, "too_small", 3)
 
 
-def test_only_campaigns_whose_window_has_closed_are_pooled(desk: Desk) -> None:
+def test_only_campaigns_whose_window_has_closed_are_pooled(recall_home: RecallHome) -> None:
     lists_are(
-        desk,
+        recall_home,
         *people(4, "a"),
         *people(4, "h", arm="holdout"),
         *people(4, "b", week=week(3)),
         *people(4, "i", week=week(3), arm="holdout"),
     )
-    orders_are(desk, [])
-    found = effects(desk, week(5))
+    orders_are(recall_home, [])
+    found = effects(recall_home, week(5))
     assert found["campaign", week(0), "all"]["verdict"] != "too_early"
     assert found["campaign", week(3), "all"]["verdict"] == "too_early"
     pooled = found["pooled", None, "all"]
     assert (pooled["campaigns"], pooled["recall_assigned"], pooled["is_final"]) == (1, 4, True)
-    pooled = effects(desk, week(8))["pooled", None, "all"]
+    pooled = effects(recall_home, week(8))["pooled", None, "all"]
     assert (pooled["campaigns"], pooled["recall_assigned"]) == (2, 8)
 
 
-def test_before_any_window_has_closed_the_pool_is_empty_and_too_early(desk: Desk) -> None:
-    lists_are(desk, *people(4, "a"), *people(4, "h", arm="holdout"))
-    orders_are(desk, [])
-    pooled = effects(desk, week(2))["pooled", None, "all"]
+def test_before_any_window_has_closed_the_pool_is_empty_and_too_early(recall_home: RecallHome) -> None:
+    lists_are(recall_home, *people(4, "a"), *people(4, "h", arm="holdout"))
+    orders_are(recall_home, [])
+    pooled = effects(recall_home, week(2))["pooled", None, "all"]
     assert (pooled["verdict"], pooled["campaigns"], pooled["rate_lift"]) == ("too_early", 0, None)
 
 
-def test_a_strong_effect_works_and_its_reverse_does_harm(desk: Desk) -> None:
+def test_a_strong_effect_works_and_its_reverse_does_harm(recall_home: RecallHome) -> None:
     recalled, left = people(60, "a"), people(60, "h", arm="holdout")
-    lists_are(desk, *recalled, *left)
-    orders_are(desk, buys(recalled[:40]) + buys(left[:5]))
-    assert effects(desk)["campaign", week(0), "all"]["verdict"] == "works"
-    orders_are(desk, buys(recalled[:5]) + buys(left[:40]))
-    assert effects(desk)["campaign", week(0), "all"]["verdict"] == "does_harm"
+    lists_are(recall_home, *recalled, *left)
+    orders_are(recall_home, buys(recalled[:40]) + buys(left[:5]))
+    assert effects(recall_home)["campaign", week(0), "all"]["verdict"] == "works"
+    orders_are(recall_home, buys(recalled[:5]) + buys(left[:40]))
+    assert effects(recall_home)["campaign", week(0), "all"]["verdict"] == "does_harm"
 
 
-def test_a_closed_campaign_reads_the_same_at_every_later_week(desk: Desk) -> None:
+def test_a_closed_campaign_reads_the_same_at_every_later_week(recall_home: RecallHome) -> None:
     recalled, left = people(20, "a"), people(5, "h", arm="holdout")
-    lists_are(desk, *recalled, *left)
-    orders_are(desk, buys(recalled[:7]) + buys(left[:1]))
+    lists_are(recall_home, *recalled, *left)
+    orders_are(recall_home, buys(recalled[:7]) + buys(left[:1]))
     weeks = [week(number) for number in range(5, 12)]
-    write_recall_outcomes(desk.warehouse, desk.ledger, desk.shop, weeks)
-    write_recall_effect(desk.warehouse, desk.ledger, desk.shop, weeks)
-    rows = desk.warehouse.read("select * exclude (week) from recall_effect where churn_class = 'all'")
+    write_recall_outcomes(recall_home.warehouse, recall_home.ledger, recall_home.shop, weeks)
+    write_recall_effect(recall_home.warehouse, recall_home.ledger, recall_home.shop, weeks)
+    rows = recall_home.warehouse.read("select * exclude (week) from recall_effect where churn_class = 'all'")
     assert rows.unique().height == 2
     # one week on its own as in the range, the bootstrap included
-    before = desk.warehouse.read(
+    before = recall_home.warehouse.read(
         "select * from recall_effect where week = $week order by all", {"week": weeks[3]}
     )
-    write_recall_effect(desk.warehouse, desk.ledger, desk.shop, [weeks[3]])
-    after = desk.warehouse.read(
+    write_recall_effect(recall_home.warehouse, recall_home.ledger, recall_home.shop, [weeks[3]])
+    after = recall_home.warehouse.read(
         "select * from recall_effect where week = $week order by all", {"week": weeks[3]}
     )
     assert before.equals(after)
 
 
-def test_without_any_list_there_is_nothing_to_tell(desk: Desk) -> None:
-    orders_are(desk, [])
-    assert effects(desk) == {}
+def test_without_any_list_there_is_nothing_to_tell(recall_home: RecallHome) -> None:
+    orders_are(recall_home, [])
+    assert effects(recall_home) == {}
 
 
-def test_the_effect_is_of_todays_outcomes_whatever_the_table_holds(desk: Desk) -> None:
+def test_the_effect_is_of_todays_outcomes_whatever_the_table_holds(recall_home: RecallHome) -> None:
     recalled, left = people(8, "a"), people(2, "h", arm="holdout")
-    lists_are(desk, *recalled, *left)
-    orders_are(desk, buys(recalled[:4]))
-    fresh = effects(desk)
-    with desk.warehouse.transaction() as session:
+    lists_are(recall_home, *recalled, *left)
+    orders_are(recall_home, buys(recalled[:4]))
+    fresh = effects(recall_home)
+    with recall_home.warehouse.transaction() as session:
         session.execute("drop table recall_outcomes")
-    write_recall_effect(desk.warehouse, desk.ledger, desk.shop, [LATE])
-    rows = desk.warehouse.read("select * from recall_effect").to_dicts()
+    write_recall_effect(recall_home.warehouse, recall_home.ledger, recall_home.shop, [LATE])
+    rows = recall_home.warehouse.read("select * from recall_effect").to_dicts()
     assert {(row["scope"], row["campaign_week"], row["churn_class"]): row for row in rows} == fresh
 
 
-def test_a_hold_out_that_was_tagged_is_counted_as_contaminated(desk: Desk) -> None:
+def test_a_hold_out_that_was_tagged_is_counted_as_contaminated(recall_home: RecallHome) -> None:
     actions = pl.DataFrame(
         [("h000", "T", "add", "A", "listed")],
         schema=["customer_id", "tag", "action", "churn_class", "reason"],
         orient="row",
     )
-    lists_are(desk, *people(4, "a"), *people(2, "h", arm="holdout"), actions=actions)
-    desk.ledger.record(week(0), [("h000", "T", "done", None)])
-    orders_are(desk, [])
-    row = effects(desk)["campaign", week(0), "all"]
+    lists_are(recall_home, *people(4, "a"), *people(2, "h", arm="holdout"), actions=actions)
+    recall_home.ledger.record(week(0), [("h000", "T", "done", None)])
+    orders_are(recall_home, [])
+    row = effects(recall_home)["campaign", week(0), "all"]
     assert (row["holdout_contaminated"], row["recall_reached"]) == (1, 0)

@@ -19,7 +19,7 @@ from rfm_pipeline.recall.schemas import OUTREACH_LOG
 from rfm_pipeline.review.outcomes import write_recall_outcomes
 from rfm_pipeline.weeks import week_of
 from rfm_pipeline_tests.random_shops import FIRST_WEEK
-from rfm_pipeline_tests.recall.desk import LONG_AGO, NO_ACTIONS, Desk, make_desk, week
+from rfm_pipeline_tests.recall.recall_home import LONG_AGO, NO_ACTIONS, RecallHome, make_recall_home, week
 
 # the list of week 0 is as of this Monday, and its 30 days end with the second before CLOSES
 OPENS = datetime(2024, 1, 8)
@@ -29,8 +29,8 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return make_desk(tmp_path)
+def recall_home(tmp_path: Path) -> RecallHome:
+    return make_recall_home(tmp_path)
 
 
 @dataclass(frozen=True)
@@ -83,16 +83,16 @@ class Assigned:
     churn_class: str = "A"
 
 
-def orders_are(desk: Desk, orders: Sequence[Order]) -> None:
+def orders_are(recall_home: RecallHome, orders: Sequence[Order]) -> None:
     rows = [row | {"row_no": number} for order in orders for number, row in enumerate(order.rows(), 1)]
     keyed = [row | {"batch_id": number} for number, row in enumerate(rows, 1)]
     types = {name: column.dtype.type for name, column in ORDER_LINES.schema.columns.items()}
     frame = pl.DataFrame(keyed, schema=types, orient="row")
-    with desk.warehouse.transaction() as session, session.frames(literal_rows=frame):
+    with recall_home.warehouse.transaction() as session, session.frames(literal_rows=frame):
         session.replace(ORDER_LINES, "select * from literal_rows")
 
 
-def lists_are(desk: Desk, *assigned: Assigned, actions: pl.DataFrame = NO_ACTIONS) -> None:
+def lists_are(recall_home: RecallHome, *assigned: Assigned, actions: pl.DataFrame = NO_ACTIONS) -> None:
     for day in sorted({row.week for row in assigned}):
         rows = [
             {
@@ -108,17 +108,17 @@ def lists_are(desk: Desk, *assigned: Assigned, actions: pl.DataFrame = NO_ACTION
             }
             for priority, row in enumerate((row for row in assigned if row.week == day), 1)
         ]
-        assert desk.ledger.seal(day, pl.DataFrame(rows, schema=ASSIGNMENT_SCHEMA), actions, "test")
+        assert recall_home.ledger.seal(day, pl.DataFrame(rows, schema=ASSIGNMENT_SCHEMA), actions, "test")
 
 
-def outcomes(desk: Desk, *weeks: date) -> list[dict[str, Any]]:
-    write_recall_outcomes(desk.warehouse, desk.ledger, desk.shop, weeks)
-    return desk.warehouse.read("select * from recall_outcomes order by all").to_dicts()
+def outcomes(recall_home: RecallHome, *weeks: date) -> list[dict[str, Any]]:
+    write_recall_outcomes(recall_home.warehouse, recall_home.ledger, recall_home.shop, weeks)
+    return recall_home.warehouse.read("select * from recall_outcomes order by all").to_dicts()
 
 
-def told(desk: Desk, day: date) -> dict[str, Any]:
+def told(recall_home: RecallHome, day: date) -> dict[str, Any]:
     """The only row of a week."""
-    [row] = outcomes(desk, day)
+    [row] = outcomes(recall_home, day)
     return row
 
 
@@ -228,10 +228,10 @@ def test_outcomes_are_what_the_definition_says(
 ) -> None:
     weeks = [week(number) for number in range(6)]
     with tempfile.TemporaryDirectory() as folder:
-        desk = make_desk(Path(folder), review={"response_days": response_days})
-        orders_are(desk, orders)
-        lists_are(desk, *assigned)
-        assert outcomes(desk, *weeks) == plain_outcomes(orders, assigned, weeks, response_days)
+        recall_home = make_recall_home(Path(folder), review={"response_days": response_days})
+        orders_are(recall_home, orders)
+        lists_are(recall_home, *assigned)
+        assert outcomes(recall_home, *weeks) == plain_outcomes(orders, assigned, weeks, response_days)
 
 
 # --- the window -----------------------------------------------------------------------------------
@@ -240,24 +240,26 @@ def test_outcomes_are_what_the_definition_says(
 @pytest.mark.parametrize(
     ("at", "returned"), [(OPENS - SECOND, 0), (OPENS, 1), (CLOSES - SECOND, 1), (CLOSES, 0)]
 )
-def test_only_an_order_in_the_window_is_a_return(desk: Desk, at: datetime, returned: int) -> None:
-    orders_are(desk, [Order("o1", "a", at)])
-    lists_are(desk, Assigned("a"))
-    row = told(desk, week(10))
+def test_only_an_order_in_the_window_is_a_return(
+    recall_home: RecallHome, at: datetime, returned: int
+) -> None:
+    orders_are(recall_home, [Order("o1", "a", at)])
+    lists_are(recall_home, Assigned("a"))
+    row = told(recall_home, week(10))
     assert (row["returned"], row["orders"], row["net_sales"]) == (returned, returned, 100 * returned)
 
 
 @pytest.mark.parametrize(("at", "returned"), [(OPENS + 7 * DAY - SECOND, 1), (OPENS + 7 * DAY, 0)])
-def test_a_week_knows_no_order_after_its_sunday(desk: Desk, at: datetime, returned: int) -> None:
-    orders_are(desk, [Order("o1", "a", at)])
-    lists_are(desk, Assigned("a"))
-    assert told(desk, week(1))["returned"] == returned
+def test_a_week_knows_no_order_after_its_sunday(recall_home: RecallHome, at: datetime, returned: int) -> None:
+    orders_are(recall_home, [Order("o1", "a", at)])
+    lists_are(recall_home, Assigned("a"))
+    assert told(recall_home, week(1))["returned"] == returned
 
 
-def test_the_week_of_the_list_itself_knows_no_answer_yet(desk: Desk) -> None:
-    orders_are(desk, [Order("o1", "a", OPENS)])
-    lists_are(desk, Assigned("a"))
-    row = told(desk, week(0))
+def test_the_week_of_the_list_itself_knows_no_answer_yet(recall_home: RecallHome) -> None:
+    orders_are(recall_home, [Order("o1", "a", OPENS)])
+    lists_are(recall_home, Assigned("a"))
+    row = told(recall_home, week(0))
     assert (row["assigned"], row["returned"], row["net_sales"], row["is_final"]) == (1, 0, 0, False)
 
 
@@ -268,16 +270,20 @@ def test_the_week_of_the_list_itself_knows_no_answer_yet(desk: Desk) -> None:
 def test_a_campaign_is_final_from_the_first_week_that_knows_its_last_day(
     tmp_path: Path, response_days: int, final_from: date
 ) -> None:
-    desk = make_desk(tmp_path, review={"response_days": response_days})
-    orders_are(desk, [])
-    lists_are(desk, Assigned("a"))
-    final = {row["week"]: row["is_final"] for row in outcomes(desk, *(week(number) for number in range(8)))}
+    recall_home = make_recall_home(tmp_path, review={"response_days": response_days})
+    orders_are(recall_home, [])
+    lists_are(recall_home, Assigned("a"))
+    final = {
+        row["week"]: row["is_final"] for row in outcomes(recall_home, *(week(number) for number in range(8)))
+    }
     assert final == {day: day >= final_from for day in final}
 
 
-def test_answers_ripen_week_by_week_and_stay_as_they_are_when_the_window_has_closed(desk: Desk) -> None:
+def test_answers_ripen_week_by_week_and_stay_as_they_are_when_the_window_has_closed(
+    recall_home: RecallHome,
+) -> None:
     orders_are(
-        desk,
+        recall_home,
         [
             Order("o1", "a", OPENS + 3 * DAY),
             Order("o2", "b", OPENS + 9 * DAY),
@@ -287,8 +293,8 @@ def test_answers_ripen_week_by_week_and_stay_as_they_are_when_the_window_has_clo
             Order("o6", "a", CLOSES + DAY),
         ],
     )
-    lists_are(desk, *(Assigned(name) for name in NAMES))
-    rows = outcomes(desk, *(week(number) for number in range(9)))
+    lists_are(recall_home, *(Assigned(name) for name in NAMES))
+    rows = outcomes(recall_home, *(week(number) for number in range(9)))
     assert [row["returned"] for row in rows] == [0, 1, 2, 2, 2, 3, 3, 3, 3]
     assert [row["orders"] for row in rows] == [0, 1, 2, 3, 3, 4, 4, 4, 4]
     assert [row["is_final"] for row in rows] == [False] * 5 + [True] * 4
@@ -302,71 +308,73 @@ def test_answers_ripen_week_by_week_and_stay_as_they_are_when_the_window_has_clo
     [(OPENS + DAY, 0), (OPENS + 14 * DAY - SECOND, 0), (OPENS + 14 * DAY, 100), (None, 0)],
 )
 def test_a_refunded_order_is_a_return_without_the_money_refunded_by_then(
-    desk: Desk, known_at: datetime | None, net_sales: int
+    recall_home: RecallHome, known_at: datetime | None, net_sales: int
 ) -> None:
     """Told at week 2, whose as_of is two weeks after the window's opening."""
-    orders_are(desk, [Order("o1", "a", OPENS + DAY, refunded=100, refunded_at=known_at)])
-    lists_are(desk, Assigned("a"))
-    row = told(desk, week(2))
+    orders_are(recall_home, [Order("o1", "a", OPENS + DAY, refunded=100, refunded_at=known_at)])
+    lists_are(recall_home, Assigned("a"))
+    row = told(recall_home, week(2))
     assert (row["returned"], row["orders"], row["net_sales"]) == (1, 1, net_sales)
 
 
 @pytest.mark.parametrize(("known_at", "net_sales"), [(OPENS + 35 * DAY - SECOND, 0), (OPENS + 35 * DAY, 100)])
 def test_a_refund_after_the_first_monday_with_a_closed_window_changes_nothing_any_more(
-    desk: Desk, known_at: datetime, net_sales: int
+    recall_home: RecallHome, known_at: datetime, net_sales: int
 ) -> None:
     """The window of 30 days is over on a Wednesday; the week that ends on the next Monday fixes it."""
-    orders_are(desk, [Order("o1", "a", OPENS + DAY, refunded=100, refunded_at=known_at)])
-    lists_are(desk, Assigned("a"))
-    assert {row["net_sales"] for row in outcomes(desk, *(week(number) for number in range(5, 12)))} == {
-        net_sales
-    }
+    orders_are(recall_home, [Order("o1", "a", OPENS + DAY, refunded=100, refunded_at=known_at)])
+    lists_are(recall_home, Assigned("a"))
+    assert {
+        row["net_sales"] for row in outcomes(recall_home, *(week(number) for number in range(5, 12)))
+    } == {net_sales}
 
 
-def test_a_refund_of_an_older_order_does_not_lower_the_sales(desk: Desk) -> None:
+def test_a_refund_of_an_older_order_does_not_lower_the_sales(recall_home: RecallHome) -> None:
     orders_are(
-        desk,
+        recall_home,
         [
             Order("old", "a", OPENS - DAY, refunded=100, refunded_at=OPENS + DAY),
             Order("new", "a", OPENS + DAY, refunded=30, refunded_at=OPENS + 2 * DAY),
         ],
     )
-    lists_are(desk, Assigned("a"))
-    assert told(desk, week(9))["net_sales"] == 70
+    lists_are(recall_home, Assigned("a"))
+    assert told(recall_home, week(9))["net_sales"] == 70
 
 
-def test_an_order_without_money_is_no_return(desk: Desk) -> None:
-    orders_are(desk, [Order("gift", "a", OPENS + DAY, amount=0), Order("cent", "b", OPENS, Decimal("0.01"))])
-    lists_are(desk, Assigned("a"), Assigned("b"))
-    row = told(desk, week(9))
+def test_an_order_without_money_is_no_return(recall_home: RecallHome) -> None:
+    orders_are(
+        recall_home, [Order("gift", "a", OPENS + DAY, amount=0), Order("cent", "b", OPENS, Decimal("0.01"))]
+    )
+    lists_are(recall_home, Assigned("a"), Assigned("b"))
+    row = told(recall_home, week(9))
     assert (row["returned"], row["orders"], row["net_sales"]) == (1, 1, Decimal("0.01"))
 
 
-def test_goods_sent_back_are_no_return_of_a_customer(desk: Desk) -> None:
-    orders_are(desk, [Order("credit note", "a", OPENS + DAY, line_type="return")])
-    lists_are(desk, Assigned("a"))
-    row = told(desk, week(9))
+def test_goods_sent_back_are_no_return_of_a_customer(recall_home: RecallHome) -> None:
+    orders_are(recall_home, [Order("credit note", "a", OPENS + DAY, line_type="return")])
+    lists_are(recall_home, Assigned("a"))
+    row = told(recall_home, week(9))
     assert (row["returned"], row["net_sales"]) == (0, 0)
 
 
-def test_an_order_of_several_lines_is_one_order(desk: Desk) -> None:
-    orders_are(desk, [Order("o1", "a", OPENS, lines=4), Order("o2", "a", OPENS + DAY)])
-    lists_are(desk, Assigned("a"), Assigned("b"))
-    row = told(desk, week(9))
+def test_an_order_of_several_lines_is_one_order(recall_home: RecallHome) -> None:
+    orders_are(recall_home, [Order("o1", "a", OPENS, lines=4), Order("o2", "a", OPENS + DAY)])
+    lists_are(recall_home, Assigned("a"), Assigned("b"))
+    row = told(recall_home, week(9))
     assert (row["returned"], row["orders"], row["net_sales"], row["response_rate"]) == (1, 2, 200, 0.5)
 
 
-def test_everybody_counts_in_the_arm_and_class_they_were_drawn_into(desk: Desk) -> None:
-    orders_are(desk, [Order(f"o-{name}", name, OPENS + DAY) for name in ("a", "c", "d", "stranger")])
+def test_everybody_counts_in_the_arm_and_class_they_were_drawn_into(recall_home: RecallHome) -> None:
+    orders_are(recall_home, [Order(f"o-{name}", name, OPENS + DAY) for name in ("a", "c", "d", "stranger")])
     lists_are(
-        desk,
+        recall_home,
         Assigned("a"),
         Assigned("b"),
         Assigned("c", arm="holdout"),
         Assigned("d", churn_class="B"),
         Assigned("e", churn_class="B", arm="holdout"),
     )
-    rows = outcomes(desk, week(9))
+    rows = outcomes(recall_home, week(9))
     found = [(row["churn_class"], row["arm"], row["assigned"], row["returned"]) for row in rows]
     assert found == [
         ("A", "holdout", 1, 1),
@@ -376,8 +384,8 @@ def test_everybody_counts_in_the_arm_and_class_they_were_drawn_into(desk: Desk) 
     ]
 
 
-def test_reached_is_who_was_tagged_for_this_list_in_either_arm(desk: Desk) -> None:
-    orders_are(desk, [])
+def test_reached_is_who_was_tagged_for_this_list_in_either_arm(recall_home: RecallHome) -> None:
+    orders_are(recall_home, [])
     actions = pl.DataFrame(
         [
             (name, "T", action, "A", "listed")
@@ -387,18 +395,21 @@ def test_reached_is_who_was_tagged_for_this_list_in_either_arm(desk: Desk) -> No
         orient="row",
     )
     assigned = [Assigned("a"), Assigned("b"), Assigned("c"), Assigned("x"), Assigned("d", arm="holdout")]
-    lists_are(desk, *assigned, actions=actions)
+    lists_are(recall_home, *assigned, actions=actions)
     outcome = [
         ("a", "T", "done", None),
         ("b", "T", "failed", "no"),
         ("d", "T", "done", None),
         ("x", "T", "done", None),
     ]
-    desk.ledger.record(FIRST_WEEK, outcome)
-    assert {row["arm"]: row["reached"] for row in outcomes(desk, week(0))} == {"recall": 1, "holdout": 1}
+    recall_home.ledger.record(FIRST_WEEK, outcome)
+    assert {row["arm"]: row["reached"] for row in outcomes(recall_home, week(0))} == {
+        "recall": 1,
+        "holdout": 1,
+    }
 
 
-def log_is(desk: Desk, *rows: tuple[str, str, datetime | None]) -> None:
+def log_is(recall_home: RecallHome, *rows: tuple[str, str, datetime | None]) -> None:
     """The team's log of the list of week 0: (customer, outcome, reached_at)."""
     log = [
         {
@@ -414,20 +425,22 @@ def log_is(desk: Desk, *rows: tuple[str, str, datetime | None]) -> None:
     ]
     types = {name: column.dtype.type for name, column in OUTREACH_LOG.schema.columns.items()}
     frame = pl.DataFrame(log, schema=types, orient="row")
-    with desk.warehouse.transaction() as session, session.frames(literal_rows=frame):
+    with recall_home.warehouse.transaction() as session, session.frames(literal_rows=frame):
         session.replace(OUTREACH_LOG, "select * from literal_rows")
 
 
-def test_of_whom_the_log_speaks_it_decides_who_was_reached_and_the_tag_of_the_others(desk: Desk) -> None:
-    orders_are(desk, [])
+def test_of_whom_the_log_speaks_it_decides_who_was_reached_and_the_tag_of_the_others(
+    recall_home: RecallHome,
+) -> None:
+    orders_are(recall_home, [])
     tags = [(name, "T", "add", "A", "listed") for name in ("tagged", "in vain", "called", "held out")]
     actions = pl.DataFrame(tags, schema=NO_ACTIONS.schema, orient="row")
     names = ("tagged", "in vain", "called", "refused", "twice", "nobody")
     held_out = Assigned("held out", arm="holdout")
-    lists_are(desk, *map(Assigned, names), held_out, actions=actions)
-    desk.ledger.record(FIRST_WEEK, [(name, "T", "done", None) for name, *_ in tags])
+    lists_are(recall_home, *map(Assigned, names), held_out, actions=actions)
+    recall_home.ledger.record(FIRST_WEEK, [(name, "T", "done", None) for name, *_ in tags])
     log_is(
-        desk,
+        recall_home,
         ("in vain", "not_reached", None),
         ("held out", "not_reached", None),
         ("called", "reached", OPENS),
@@ -436,7 +449,10 @@ def test_of_whom_the_log_speaks_it_decides_who_was_reached_and_the_tag_of_the_ot
         ("twice", "reached", OPENS + DAY),
     )
     # tagged, called, refused, twice; a hold-out that was tagged is contaminated all the same
-    assert {row["arm"]: row["reached"] for row in outcomes(desk, week(1))} == {"recall": 4, "holdout": 1}
+    assert {row["arm"]: row["reached"] for row in outcomes(recall_home, week(1))} == {
+        "recall": 4,
+        "holdout": 1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -451,25 +467,25 @@ def test_of_whom_the_log_speaks_it_decides_who_was_reached_and_the_tag_of_the_ot
     ],
 )
 def test_a_week_knows_no_later_contact_and_none_after_the_window_has_closed(
-    desk: Desk, at: datetime | None, reached: list[int]
+    recall_home: RecallHome, at: datetime | None, reached: list[int]
 ) -> None:
-    orders_are(desk, [])
-    lists_are(desk, Assigned("a"))
-    log_is(desk, ("a", "reached", at))
-    rows = outcomes(desk, week(0), week(1), week(4), week(12))
+    orders_are(recall_home, [])
+    lists_are(recall_home, Assigned("a"))
+    log_is(recall_home, ("a", "reached", at))
+    rows = outcomes(recall_home, week(0), week(1), week(4), week(12))
     assert [row["reached"] for row in rows] == reached
 
 
-def test_every_campaign_is_told_apart(desk: Desk) -> None:
-    orders_are(desk, [Order("o1", "a", OPENS + 8 * DAY), Order("o2", "b", OPENS + 8 * DAY)])
-    lists_are(desk, Assigned("a"), Assigned("b", week(1)), Assigned("c", week(3)))
-    rows = outcomes(desk, week(2))
+def test_every_campaign_is_told_apart(recall_home: RecallHome) -> None:
+    orders_are(recall_home, [Order("o1", "a", OPENS + 8 * DAY), Order("o2", "b", OPENS + 8 * DAY)])
+    lists_are(recall_home, Assigned("a"), Assigned("b", week(1)), Assigned("c", week(3)))
+    rows = outcomes(recall_home, week(2))
     assert [(row["campaign_week"], row["assigned"], row["returned"]) for row in rows] == [
         (week(0), 1, 1),
         (week(1), 1, 1),
     ]
 
 
-def test_without_any_sealed_list_there_is_nothing_to_tell(desk: Desk) -> None:
-    orders_are(desk, [Order("o1", "a", OPENS)])
-    assert outcomes(desk, week(0), week(1)) == []
+def test_without_any_sealed_list_there_is_nothing_to_tell(recall_home: RecallHome) -> None:
+    orders_are(recall_home, [Order("o1", "a", OPENS)])
+    assert outcomes(recall_home, week(0), week(1)) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from rfm_pipeline.sample import make_sample
+from rfm_pipeline.demo.sample_shop import make_sample
 from rfm_pipeline.shop import Shop
 from rfm_pipeline_tests.ui.server import Server, rfm, serve
 

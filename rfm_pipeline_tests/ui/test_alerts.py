@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from rfm_pipeline.demo.wecom_server.control import WecomServer, wecom_server
 from rfm_pipeline.weeks import newest_closed_week, shop_now
 from rfm_pipeline_tests.helpers import make_shop
 from rfm_pipeline_tests.ui.server import Server, serve, wait_until
-from rfm_pipeline_tests.wecom.control import WecomServer, wecom_server
 
 SECONDS = 240
 _CURSOR = """

@@ -15,7 +15,7 @@ import pytest
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.weeks import weeks_between
-from rfm_pipeline_tests.helpers import all_weekly_rows, warehouse_of
+from rfm_pipeline_tests.helpers import all_weekly_rows, small_warehouse
 from rfm_pipeline_tests.ui.server import Server, wait_until
 
 DIAGNOSE = ("customer_rfm", "customer_segments", "silent_churners", "new_silent_churners")
@@ -96,7 +96,7 @@ class World:
 def look_at(shop: Shop) -> World:
     ledger = Ledger(shop.ledger_url)
     return World(
-        tables={name: rows.to_dicts() for name, rows in all_weekly_rows(warehouse_of(shop)).items()},
+        tables={name: rows.to_dicts() for name, rows in all_weekly_rows(small_warehouse(shop)).items()},
         sealed=ledger.sealed_weeks(),
         ledger=[*ledger.assignments().to_dicts(), *ledger.tag_actions().to_dicts()],
         files={

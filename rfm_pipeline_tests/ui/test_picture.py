@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 from playwright.sync_api import Page
 
-from rfm_pipeline.diagnose.picture import BINS_SQL, quadrant_svg
+from rfm_pipeline.charts.quadrants import BINS_SQL, quadrant_svg
 from rfm_pipeline.diagnose.pipeline import write_customer_rfm, write_customer_segments
 from rfm_pipeline.diagnose.schemas import SEGMENTS
-from rfm_pipeline_tests.helpers import ingest, make_shop, warehouse_of, write_export
+from rfm_pipeline_tests.helpers import ingest, make_shop, small_warehouse, write_export
 from rfm_pipeline_tests.random_shops import FIRST_WEEK
 
 COLUMNS = ("segment", "f", "m_cell", "customers", "money")
@@ -110,7 +110,7 @@ def test_cells_begin_where_high_m_begins_and_end_two_tenfolds_away(tmp_path: Pat
     amounts = ("0.50", "9.99", "999.99", "1000", "1000.01", "99999", "5000000")
     rows = [f"o{n},c{n},{FIRST_WEEK} 10:00:00,S1,1,{amount}" for n, amount in enumerate(amounts)]
     write_export(shop, "orders.csv", *rows)
-    warehouse = warehouse_of(shop)
+    warehouse = small_warehouse(shop)
     ingest(warehouse, shop)
     write_customer_rfm(warehouse, shop, [FIRST_WEEK])
     write_customer_segments(warehouse, shop, [FIRST_WEEK])

@@ -12,12 +12,13 @@ import polars as pl
 import pytest
 from playwright.sync_api import Browser, Page
 
+from rfm_pipeline.charts.style import money_text
+from rfm_pipeline.demo.sample_shop import make_sample
 from rfm_pipeline.diagnose.schemas import SEGMENTS
-from rfm_pipeline.drawing import money_text
 from rfm_pipeline.errors import CoverageError, MissingWeekError
-from rfm_pipeline.opening import warehouse_of
+from rfm_pipeline.home.warehouse import open_warehouse
 from rfm_pipeline.review import report
-from rfm_pipeline.review.report import (
+from rfm_pipeline.review.report.page import (
     Figures,
     draw,
     in_page_colours,
@@ -29,7 +30,6 @@ from rfm_pipeline.review.report import (
     write_reports,
 )
 from rfm_pipeline.review.schemas import VERDICTS
-from rfm_pipeline.sample import make_sample
 from rfm_pipeline.shop import Shop, load_shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline_tests.helpers import make_shop
@@ -57,12 +57,12 @@ def recalled(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 
 def week_of(home: Path) -> date:
     shop = load_shop(home)
-    return newest_week(warehouse_of(shop), shop)
+    return newest_week(open_warehouse(shop), shop)
 
 
 @pytest.fixture(scope="package")
 def warehouse(recalled: Shop) -> Warehouse:
-    return warehouse_of(recalled)
+    return open_warehouse(recalled)
 
 
 @pytest.fixture(scope="package")
@@ -341,13 +341,13 @@ def test_a_shop_without_customers_has_a_page(recalled: Shop, warehouse: Warehous
 def test_a_week_that_was_not_made_is_named(tmp_path: Path) -> None:
     shop = make_shop(tmp_path / "home")
     with pytest.raises(CoverageError, match=r"no week of .* has been made yet; run it first: rfm run"):
-        newest_week(warehouse_of(shop), shop)
+        newest_week(open_warehouse(shop), shop)
     refused = rfm("report", "--home", str(shop.home), "--no-open")
     assert refused.returncode == 1
     assert "run it first" in refused.stderr
     made = make_sample(tmp_path / "sample", customers=60, weeks=20)
     with (
-        warehouse_of(made).transaction() as session,
+        open_warehouse(made).transaction() as session,
         pytest.raises(MissingWeekError, match=str(made.shop.first_week)),
     ):
         read_figures(session, made, made.shop.first_week)

@@ -12,7 +12,7 @@ from rfm_pipeline.diagnose.checks import CUSTOMER_SEGMENTS_CHECKS
 from rfm_pipeline.diagnose.schemas import CUSTOMER_SEGMENTS
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.weeks import weeks_between
-from rfm_pipeline_tests.helpers import make_shop, warehouse_of
+from rfm_pipeline_tests.helpers import make_shop, small_warehouse
 from rfm_pipeline_tests.ui.server import Server, rfm, serve
 
 GROUPS = ("ingest", "diagnose", "recall", "review")
@@ -70,7 +70,7 @@ def test_the_segments_page_names_owner_and_kinds(segments_page: Page) -> None:
 
 def test_the_segments_page_counts_the_rows_of_the_newest_week(segments_page: Page, shop: Shop) -> None:
     week = shop.shop.last_week
-    rows = warehouse_of(shop).read(
+    rows = small_warehouse(shop).read(
         "select count(*) as n from customer_segments where week = $week", {"week": week}
     )["n"][0]
     expect(segments_page.get_by_text(str(week), exact=True).first).to_be_visible()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rfm_pipeline_tests.wecom.control import WecomServer
+from rfm_pipeline.demo.wecom_server.control import WecomServer
 
 
 @pytest.fixture

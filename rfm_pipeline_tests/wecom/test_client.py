@@ -6,14 +6,14 @@ import time
 
 import pytest
 
+from rfm_pipeline.demo.wecom_server.control import WecomServer
+from rfm_pipeline.demo.wecom_server.corporation import MARK_TAG, Contact
 from rfm_pipeline.errors import RfmError
 from rfm_pipeline.wecom.client import WecomClient, WecomSettings
 from rfm_pipeline.wecom.errors import REFUSALS, REJECTIONS, WecomRefused, WecomStopped, WecomUnavailable
 from rfm_pipeline.wecom.model import Contact as Read
 from rfm_pipeline.wecom.model import Outcome, Status, Tag, TagGroup, TagLibrary
-from rfm_pipeline_tests.wecom.control import WecomServer
-from rfm_pipeline_tests.wecom.corporation import MARK_TAG, Contact
-from rfm_pipeline_tests.wecom.desk import (
+from rfm_pipeline_tests.wecom.client_calls import (
     ADD_TAGS,
     BY_USER,
     GROUP,

@@ -3,12 +3,12 @@
 import asyncio
 from collections import Counter
 
+from rfm_pipeline.demo.wecom_server.control import WecomServer
+from rfm_pipeline.demo.wecom_server.server import FaultPlan
 from rfm_pipeline.wecom.client import WecomClient
 from rfm_pipeline.wecom.errors import WecomError
 from rfm_pipeline.wecom.model import Outcome, Status
-from rfm_pipeline_tests.wecom.control import WecomServer
-from rfm_pipeline_tests.wecom.desk import GROUP, befriended, customers, settings_for
-from rfm_pipeline_tests.wecom.server import FaultPlan
+from rfm_pipeline_tests.wecom.client_calls import GROUP, befriended, customers, settings_for
 
 EVERY_FAULT = {
     "errcode:-1": 0.02,

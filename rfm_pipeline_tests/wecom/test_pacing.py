@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import httpx
 import pytest
 
+from rfm_pipeline.demo.wecom_server.control import WecomServer
+from rfm_pipeline.demo.wecom_server.corporation import MARK_TAG, Call
 from rfm_pipeline.wecom.client import WecomClient
 from rfm_pipeline.wecom.model import Outcome, Status
 from rfm_pipeline.wecom.pacing import RateLimiter, Window
-from rfm_pipeline_tests.wecom.control import WecomServer
-from rfm_pipeline_tests.wecom.corporation import MARK_TAG, Call
-from rfm_pipeline_tests.wecom.desk import befriended, customers, mark_all, use
+from rfm_pipeline_tests.wecom.client_calls import befriended, customers, mark_all, use
 
 
 async def passes(limiter: RateLimiter, count: int) -> list[float]:

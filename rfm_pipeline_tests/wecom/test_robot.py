@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 
 import pytest
 
+from rfm_pipeline.demo.wecom_server.control import WecomServer
+from rfm_pipeline.demo.wecom_server.corporation import ROBOT, UPLOAD
 from rfm_pipeline.errors import RfmError
 from rfm_pipeline.wecom.errors import WecomRefused, WecomStopped, WecomUnavailable
-from rfm_pipeline.wecom.robot import Delivery, Robot, RobotSettings, Sent, shortened
-from rfm_pipeline_tests.wecom.control import WecomServer
-from rfm_pipeline_tests.wecom.corporation import ROBOT, UPLOAD
-from rfm_pipeline_tests.wecom.desk import no_rule_was_broken
+from rfm_pipeline.wecom.robot import Robot, RobotSettings, SendStatus, Sent, shortened
+from rfm_pipeline_tests.wecom.client_calls import no_rule_was_broken
 
 T = TypeVar("T")
-SENT = Sent(Delivery.SENT, None, 0)
+SENT = Sent(SendStatus.SENT, None, 0)
 
 
 def with_robot(server: WecomServer, work: Callable[[Robot], Awaitable[T]], **other: Any) -> T:
@@ -93,7 +93,7 @@ def test_a_lost_answer_is_never_a_reason_to_say_it_again(
 ) -> None:
     server.script(ROBOT, fault)
     sent = with_robot(server, lambda robot: robot.markdown("周一"), timeout_seconds=0.5)
-    assert sent == Sent(Delivery.UNKNOWN, reason, None)
+    assert sent == Sent(SendStatus.UNKNOWN, reason, None)
     assert len(server.calls(ROBOT)) == 1
     assert len(said(server)) == arrives
 
@@ -101,7 +101,7 @@ def test_a_lost_answer_is_never_a_reason_to_say_it_again(
 def test_a_no_is_certain(server: WecomServer) -> None:
     server.script(ROBOT, "errcode:40058")
     sent = with_robot(server, lambda robot: robot.markdown("周一"))
-    assert sent == Sent(Delivery.NOT_SENT, "errcode 40058: a parameter is not valid", 40058)
+    assert sent == Sent(SendStatus.NOT_SENT, "errcode 40058: a parameter is not valid", 40058)
     assert said(server) == []
 
 
@@ -112,7 +112,7 @@ def test_a_busy_system_is_asked_again_because_it_said_no(server: WecomServer, co
     assert said(server) == ["周一"]
     server.script(ROBOT, *[f"errcode:{code}"] * 4)
     sent = with_robot(server, lambda robot: robot.markdown("周二"))
-    assert sent == Sent(Delivery.NOT_SENT, f"errcode {code}", code)
+    assert sent == Sent(SendStatus.NOT_SENT, f"errcode {code}", code)
 
 
 def test_a_server_that_is_not_there_was_not_told(server: WecomServer) -> None:
@@ -120,9 +120,9 @@ def test_a_server_that_is_not_there_was_not_told(server: WecomServer) -> None:
         port = taken.getsockname()[1]
     nowhere = f"http://127.0.0.1:{port}/cgi-bin"
     sent = with_robot(server, lambda robot: robot.markdown("周一"), base_url=nowhere)
-    assert sent == Sent(Delivery.NOT_SENT, "no connection", None)
+    assert sent == Sent(SendStatus.NOT_SENT, "no connection", None)
     filed = with_robot(server, lambda robot: robot.file("a.xlsx", b"123456"), base_url=nowhere)
-    assert filed == Sent(Delivery.NOT_SENT, "the upload failed: no connection", None)
+    assert filed == Sent(SendStatus.NOT_SENT, "the upload failed: no connection", None)
 
 
 @pytest.mark.parametrize("code", [93000, 93004, 93008])
@@ -182,7 +182,7 @@ def test_an_upload_that_fails_is_a_message_that_was_not_sent(server: WecomServer
     with pytest.raises(WecomUnavailable, match="http 500"):
         with_robot(server, lambda robot: robot.upload("a.xlsx", b"123456"))
     sent = with_robot(server, lambda robot: robot.file("a.xlsx", b"123456"))
-    assert sent == Sent(Delivery.NOT_SENT, "the upload failed: http 500", None)
+    assert sent == Sent(SendStatus.NOT_SENT, "the upload failed: http 500", None)
     assert server.calls(ROBOT) == []
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from rfm_pipeline.demo.wecom_server.control import WecomServer
+from rfm_pipeline.demo.wecom_server.corporation import MARK_TAG, ROBOT, UPLOAD, Contact
 from rfm_pipeline.wecom.client import WecomClient, WecomSettings
 from rfm_pipeline.wecom.model import Contact as Read
 from rfm_pipeline.wecom.model import ContactPage, Token
 from rfm_pipeline.wecom.robot import Robot, RobotSettings
-from rfm_pipeline_tests.wecom.control import WecomServer
-from rfm_pipeline_tests.wecom.corporation import MARK_TAG, ROBOT, UPLOAD, Contact
-from rfm_pipeline_tests.wecom.desk import GROUP
+from rfm_pipeline_tests.wecom.client_calls import GROUP
 
 PHONE = "13800009999"
 CUSTOMER = "wm-customer-nobody-may-see"

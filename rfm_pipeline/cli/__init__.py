@@ -1,0 +1,1 @@
+"""The ``rfm`` command: one file a group of commands."""

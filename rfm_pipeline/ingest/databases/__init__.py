@@ -1,0 +1,1 @@
+"""Orders from a shop's own database: what changed since the last read."""

@@ -1,0 +1,1 @@
+"""Order exports as files: the landing folder, their text, their cells, their rows."""

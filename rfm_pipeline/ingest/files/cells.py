@@ -1,0 +1,213 @@
+"""Single values of an export: from a text as people, platforms and spreadsheets write it to a typed value.
+
+Every function takes a column of texts and gives a column of the same length; null means that the text is
+empty or means nothing of the kind, which the caller tells apart. Plain values are read at once, and only
+those that fail are cleaned and tried again, so dirt costs what there is of it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from rfm_pipeline.ingest.files.texts import Dirt
+
+MONEY = pl.Decimal(18, 4)
+QUANTITY = pl.Decimal(18, 3)
+TIME = pl.Datetime("us")
+
+_FULL_WIDTH = [chr(code) for code in range(0xFF01, 0xFF5F)] + ["\u3000"]
+_HALF_WIDTH = [chr(code) for code in range(0x21, 0x7F)] + [" "]
+_NARROW = str.maketrans(dict(zip(_FULL_WIDTH, _HALF_WIDTH, strict=True)))
+_NULL_WORDS = ["NULL", "null", "Null", "\\N"]
+_MASKED = r"[*＊]"
+_DAMAGED = r"^[+-]?\d+(\.\d+)?[eE]\+\d{1,3}$"
+_ROUNDED = r"^(\d{15}0+|9\d{15}|\d{17,})$"
+_CURRENCY = (
+    r"(?i)^(CNY|RMB|USD|EUR|GBP|HKD|JPY|US\$|HK\$|[¥￥$€£元])|(CNY|RMB|USD|EUR|GBP|HKD|JPY|[¥￥$€£元])$"
+)
+_GROUPED = r"^-?\d{1,3}(,\d{3})+(\.\d*)?$"
+_PLAIN_TIME = "%Y-%m-%d %H:%M:%S"
+_TIMES = (
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%d",
+    "%Y%m%d%H%M%S",
+    "%Y%m%d %H%M%S",
+    "%Y%m%d %H:%M:%S",
+    "%Y%m%d %H:%M",
+    "%Y%m%d",
+)
+_TIMES_WITH_OFFSET = ("%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M%#z")
+_COMPACT_TIME = r"^\d{8}(\d{6}| \d{6}| \d{2}:\d{2}(:\d{2})?)?$"
+_FIRST_TIME = datetime(1000, 1, 1)  # %Y reads 24-01-31 as the year 24
+_SERIAL_TIME = r"^\d{5}(\.\d+)?$"
+_FIRST_SERIAL = datetime(1899, 12, 30)
+
+Parser = Callable[[pl.Series], pl.Series]
+
+
+def plain(text: pl.Expr, dirt: Dirt) -> pl.Expr:
+    """A text without what exports wrap around it; null if nothing is left.
+
+    White space, ``="…"``, a leading apostrophe (both keep a spreadsheet from changing an id), the word NULL.
+    """
+    if dirt.spaces:
+        text = text.str.strip_chars()
+    if dirt.wrapped:
+        text = text.str.replace(r'(?s)^="(.*)"$', "$1").str.replace(r"^'", "")
+        text = text.str.strip_chars()
+    unwanted = ["", *_NULL_WORDS] if dirt.null_words else [""]
+    return pl.when(~text.is_in(unwanted)).then(text)
+
+
+def half_width(text: pl.Expr) -> pl.Expr:
+    """Full-width digits, letters and punctuation as their ordinary forms."""
+    return text.str.replace_many(_FULL_WIDTH, _HALF_WIDTH)
+
+
+def is_masked(text: pl.Expr) -> pl.Expr:
+    """Whether a value hides part of itself, such as ``186******05`` or ``张**``."""
+    return text.str.contains(_MASKED)
+
+
+def is_damaged(text: pl.Expr, is_number: bool = False) -> pl.Expr:
+    """Whether an id lost digits in a spreadsheet, such as ``1.2E+18``.
+
+    Args:
+        text: The ids.
+        is_number: The cells of a workbook that hold numbers: Excel keeps 15 digits, others what a
+            floating-point number holds.
+    """
+    damaged = text.str.contains(_DAMAGED)
+    return damaged | text.str.contains(_ROUNDED) if is_number else damaged
+
+
+def word(text: pl.Expr) -> pl.Expr:
+    """A word so that its spellings are equal: ordinary width, lower case, no spaces."""
+    return half_width(text).str.to_lowercase().str.replace_all(" ", "", literal=True)
+
+
+def one_word(text: str) -> str:
+    """:func:`word` for a single text."""
+    return text.translate(_NARROW).lower().replace(" ", "")
+
+
+def meaning(words: pl.Expr, meanings: Mapping[Any, Sequence[str]], dtype: Any) -> pl.Expr:
+    """Words as what they mean, null for a word that means nothing.
+
+    Args:
+        words: The words, of one spelling (:func:`word`).
+        meanings: Value to the words that mean it; ``word*`` stands for whatever begins so.
+        dtype: The values' type.
+    """
+    result = pl.lit(None, dtype)
+    for value, spellings in reversed(list(meanings.items())):
+        folded = [one_word(spelling) for spelling in spellings]
+        matches = words.is_in([spelling for spelling in folded if not spelling.endswith("*")])
+        for spelling in folded:
+            if spelling.endswith("*"):
+                matches = matches | words.str.starts_with(spelling[:-1])
+        result = pl.when(matches).then(pl.lit(value, dtype)).otherwise(result)
+    return result
+
+
+def _again(texts: pl.Series, typed: pl.Series, parse: Parser) -> pl.Series:
+    """Tries those texts again that a first parser made nothing of."""
+    missed = (typed.is_null() & texts.is_not_null()).arg_true()
+    return typed if missed.is_empty() else typed.scatter(missed, parse(texts.gather(missed)))
+
+
+def numbers(texts: pl.Series, dtype: Any) -> pl.Series:
+    """Amounts of money, quantities, whole numbers; ``¥1,299.00``, ``（5.00）`` and ``１２`` included.
+
+    A comma that can't separate thousands makes a text unreadable instead of another number, and so does an
+    exponent: ``1.2E+05`` has lost its digits.
+    """
+    typed = texts.cast(dtype, strict=False)
+    exponents = texts.str.contains("E", literal=True) | texts.str.contains("e", literal=True)
+    if exponents.any():
+        typed = typed.set(exponents.fill_null(False), None)
+        texts = texts.set(exponents.fill_null(False), "")
+    return _again(texts, typed, lambda left: _clean_number(left).cast(dtype, strict=False))
+
+
+def _clean_number(texts: pl.Series) -> pl.Series:
+    # no space between digits: 1 2 is not 12, and 1. 2 is nothing
+    text = half_width(pl.col("text"))
+    text = text.str.replace_all(r"(^|[^\d.,])\s+", "$1").str.replace_all(r"\s+([^\d.,]|$)", "$1")
+    accounting = text.str.contains(r"^-?[^\d(+]*\(.*\)[^\d)]*$|^[^+-].*\d-$|^\d-$")
+    text = pl.when(accounting).then(text.str.replace_all(r"[()]|-$", "")).otherwise(text)
+    sign = pl.when(text.str.starts_with("-")).then(pl.lit("-")).otherwise(pl.lit(""))
+    text = text.str.replace(r"^-|^\+([^+-])", "$1").str.replace(_CURRENCY, "").str.replace(_CURRENCY, "")
+    text = sign + text
+    text = (
+        pl.when(text.str.contains(_GROUPED)).then(text.str.replace_all(",", "", literal=True)).otherwise(text)
+    )
+    # (5) is -5; (-5) is nothing we know
+    text = pl.when(accounting).then(pl.when(~text.str.starts_with("-")).then("-" + text)).otherwise(text)
+    return pl.DataFrame({"text": texts}).select(text).to_series()
+
+
+def times(texts: pl.Series, zone: str, *, has_serials: bool = False) -> pl.Series:
+    """Shop-local times; a value that carries an offset is converted to the shop's zone.
+
+    A time without an offset is taken as it stands, also one that the change to summer time leaves out or
+    that of autumn holds twice: all that is made of times are days and an order, and neither is in doubt.
+
+    Args:
+        texts: ``2024-05-01 09:03:00``, ``2024/5/1 9:03``, ``2024年5月1日``, ``20240501``, ISO 8601 with an
+            offset or Z.
+        zone: The shop's time zone.
+        has_serials: Whether a number such as 45413.5 is a workbook's day.
+    """
+    typed = texts.str.to_datetime(_PLAIN_TIME, strict=False, time_unit="us")
+    typed = _again(texts, typed, lambda left: _clean_times(left, zone, has_serials))
+    return typed.set(typed < _FIRST_TIME, None)
+
+
+def _clean_times(texts: pl.Series, zone: str, has_serials: bool) -> pl.Series:
+    text = half_width(pl.col("text"))
+    text = text.str.replace(r"^(\d{4})[-年/.](\d{1,2})[-月/.](\d{1,2})日?[Tt]?\s*", "$1-$2-$3 ")
+    text = (
+        text.str.strip_chars()
+        .str.replace(r" ?(?i:Z|UTC|GMT)$", "+0000")
+        .str.replace(r" ([+-]\d{2}:?\d{0,2})$", "$1")
+    )
+    text = text.str.replace(r"(:\d\d(?:\.\d+)?[+-]\d\d)$", "${1}00")
+    # a run of digits is a day, or a day and a time, or some other number
+    known = f"{_COMPACT_TIME}|{_SERIAL_TIME}" if has_serials else _COMPACT_TIME
+    text = pl.when(~text.str.contains(r"^\d{5}") | text.str.contains(known)).then(text)
+    left = pl.DataFrame({"text": texts}).select(text).to_series()
+    typed = left.str.to_datetime(_TIMES[0], strict=False, time_unit="us")
+    for form in _TIMES[1:]:
+        typed = _again(left, typed, partial(_naive, form=form))
+    for form in _TIMES_WITH_OFFSET:
+        typed = _again(left, typed, partial(_local, form=form, zone=zone))
+    if has_serials:
+        typed = _again(left, typed, _serial_times)
+    return typed
+
+
+def _naive(texts: pl.Series, form: str) -> pl.Series:
+    return texts.str.to_datetime(form, strict=False, time_unit="us")
+
+
+def _local(texts: pl.Series, form: str, zone: str) -> pl.Series:
+    instants = texts.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC")
+    return instants.dt.convert_time_zone(zone).dt.replace_time_zone(None)
+
+
+def _serial_times(texts: pl.Series) -> pl.Series:
+    """Days since the end of 1899, as workbooks count them, to the second."""
+    days = pl.when(pl.col("text").str.contains(_SERIAL_TIME)).then(
+        pl.col("text").cast(pl.Float64, strict=False)
+    )
+    seconds = (days * 86_400).round().cast(pl.Int64) * 1_000_000
+    return (
+        pl.DataFrame({"text": texts})
+        .select(pl.lit(_FIRST_SERIAL) + seconds.cast(pl.Duration("us")))
+        .to_series()
+    )

@@ -1,0 +1,484 @@
+"""One order export as typed rows, streaming: every row ends up accepted, unpaid or rejected with a reason.
+
+Belongs here: what the columns of a row mean together. Opening files is ``ingest.texts``', typing single
+values ``ingest.cells``', and the warehouse ``ingest.loading``'s.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from rfm_pipeline.ingest.files import cells
+from rfm_pipeline.ingest.files.cells import MONEY, QUANTITY, TIME
+from rfm_pipeline.ingest.files.texts import A_TOTAL, PROBLEM, ROW_TEXT, TOTALS, Dirt, Layout, peek, text_rows
+from rfm_pipeline.ingest.presets import CANONICAL, FROM_PLATFORMS, Preset
+
+ACCEPTED, UNPAID, REJECTED = "accepted", "unpaid", "rejected"
+LINE, ORDER = "line", "order"
+KEY_MASKED, KEY_DAMAGED = "masked", "damaged"
+EXTRA_COLUMNS = (
+    "row_kind",
+    "is_reckoned",
+    "order_amount",
+    "order_refunded",
+    "kinds",
+    "phone",
+    "email",
+    "name",
+    "accepts_marketing",
+)
+"""What a row tells beside the canonical columns: of its order as a whole, and of who bought."""
+
+_LINE_TYPES = {"sale": ["sale"], "return": ["return"]}
+_BOOLEANS = {True: ["true", "1", "yes"], False: ["false", "0", "no"]}
+_NOT_PAID = ["否", "无", "no", "false", "0", "0.0", "0.00", "未付款", "待付款"]
+_MOBILE = r"^(?:\+?86|0086)?[- ]?(1[3-9]\d)[- ]?(\d{4})[- ]?(\d{4})$"
+_MONEY_COLUMNS = ("unit_price", "list_price", "amount", "refunded_amount", "line_discount")
+_NO_AMOUNT = "neither an amount nor a price is given"
+_ORDER_MONEY = ("order_amount", "order_refunded")
+_WORDS = ("line_type", "is_clearance", "order_status", "refund_flag", "accepts_marketing", "paid_mark")
+_IDS = ("order_id", "customer_id", "sku")
+
+
+@dataclass(frozen=True)
+class Source:
+    """An order export whose header fits a preset.
+
+    Attributes:
+        path: The file.
+        preset: How it is read.
+        layout: How it is cut into fields.
+        mapping: Canonical column to the name in the header.
+    """
+
+    path: Path
+    preset: Preset
+    layout: Layout
+    mapping: dict[str, str]
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """The file's column names as they stand in it."""
+        return self.layout.header
+
+
+def open_source(
+    path: Path,
+    presets: Preset | Sequence[Preset],
+    encoding: str | None = None,
+    delimiter: str | None = None,
+) -> Source:
+    """Checks a file's header against the presets, before any row is read.
+
+    Args:
+        path: The file.
+        presets: The shop's preset, and those that other files of the same platform may have; of those whose
+            needed columns are all there, the one that knows most of the header is taken.
+        encoding: What the shop says it is; None to find out.
+        delimiter: The same.
+
+    Raises:
+        OrderFileError: If the file can't be opened, is empty, or lacks a needed column.
+    """
+    family = [presets] if isinstance(presets, Preset) else list(presets)
+
+    def fit(header: Sequence[str]) -> int:
+        return max(preset.fit(header) for preset in family)
+
+    encodings = tuple(dict.fromkeys(name for preset in family for name in preset.encodings))
+    layout = peek(path, fit, encoding, delimiter, encodings)
+    fitting = [preset for preset in family if not preset.lacks(layout.header)]
+    if not fitting:
+        family[0].map_header(path, layout.header)
+    preset = max(fitting, key=lambda one: one.fit(layout.header))
+    return Source(path, preset, layout, preset.map_header(path, layout.header))
+
+
+def read_rows(source: Source, zone: str, folder: Path) -> Iterator[pl.DataFrame]:
+    """The rows of an export, typed and judged, in the file's order, in frames of bounded size.
+
+    Args:
+        source: The file.
+        zone: The shop's IANA time zone.
+        folder: For an unpacked or rewritten copy; made if it isn't there, emptied by the caller.
+
+    Yields:
+        Frames with ``row_no`` (1 is the first row below the header), the canonical columns, those of
+        ``EXTRA_COLUMNS``, ``disposition`` (accepted, unpaid or rejected), ``reason`` and ``row_text``
+        (rejected rows only), ``key_state`` (masked or damaged, where the customer's key was) and
+        ``key_is_fallback``.
+
+    Raises:
+        OrderFileError: If the file as a whole can't be read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = text_rows(source.path, source.layout, zone, folder, source.preset.fit)
+    reader = _Reader(source, rows.layout, rows.dirt, zone)
+    for batch in rows.batches:
+        yield reader.read(batch)
+
+
+class _Reader:
+    """Reads the frames of one file; knows how many rows came before, and the order they ended in."""
+
+    def __init__(self, source: Source, layout: Layout, dirt: Dirt, zone: str) -> None:
+        self._preset = source.preset
+        self._dirt = dirt
+        self._zone = zone
+        header = layout.header
+        mapping = source.preset.map_header(source.path, header)
+        position = {column: header.index(name) for column, name in mapping.items()}
+        fallbacks = source.preset.fallbacks_in(header)
+        self._positions: dict[str, list[int]] = {
+            column: [*([position[column]] if column in position else []), *fallbacks.get(column, [])]
+            for column in (*CANONICAL, *FROM_PLATFORMS)
+        }
+        self._has = {column: bool(positions) for column, positions in self._positions.items()}
+        self._fields = [f"{i}" for i in range(len(header))]
+        self._numeric = layout.numeric
+        self._is_workbook = layout.sheet is not None
+        self._read = 0
+        self._before: pl.DataFrame | None = None
+
+    def read(self, batch: pl.DataFrame) -> pl.DataFrame:
+        """Types and judges a frame of texts."""
+        first, self._read = self._read + 1, self._read + batch.height
+        numbered = batch.with_columns(pl.int_range(first, self._read + 1, dtype=pl.Int64).alias("row_no"))
+        frame = self._filled(numbered) if self._preset.fill_from_order else numbered
+        frame = self._texts(frame)
+        frame = self._typed(frame)
+        frame = frame.with_columns(self._status())
+        frame = frame.with_columns(self._amounts())
+        frame = frame.with_columns(self._refunds())
+        return self._judged(frame, batch)
+
+    def _filled(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Hands the fields that stand on an order's first row down to its further rows."""
+        order = f"{self._positions['order_id'][0]}"
+        filled = {
+            f"{position}" for column in self._preset.fill_from_order for position in self._positions[column]
+        } - {order}
+        blank = [pl.when(pl.col(name).str.strip_chars() != "").then(pl.col(name)) for name in sorted(filled)]
+        # a row that can't be read hands nothing down
+        rows = rows.with_columns(
+            pl.when(pl.col(PROBLEM).is_null()).then(text).alias(name)
+            for name, text in zip(sorted(filled), blank, strict=True)
+        )
+        joined = rows if self._before is None else pl.concat([self._before, rows])
+        joined = joined.with_columns(pl.col(name).forward_fill().over(order) for name in sorted(filled))
+        self._before = joined.tail(1)
+        return joined.tail(rows.height)
+
+    def _texts(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The texts of the canonical columns, as ``_name``; what the row as a whole is."""
+        dirt = self._dirt
+        texts: list[pl.Expr] = []
+        candidates: dict[str, list[pl.Expr]] = {}
+        for column, positions in self._positions.items():
+            candidates[column] = [cells.plain(pl.col(f"{i}"), dirt) for i in positions]
+            if dirt.full_width and column in (*_IDS, "phone", "email"):
+                # a title that stands for a missing SKU keeps its punctuation
+                candidates[column] = [
+                    text if i in self._positions["product_name"] else cells.half_width(text)
+                    for i, text in zip(positions, candidates[column], strict=True)
+                ]
+            if column not in ("customer_id", "sku", "amount", "order_amount"):
+                texts.append(_first(candidates[column]).alias(f"_{column}"))
+        for column in ("amount", "order_amount"):
+            given = candidates[column]
+            texts.append(_first(given).alias(f"_{column}"))
+            texts.extend(text.alias(f"_{column}_{i}") for i, text in enumerate(given[1:], start=1))
+        texts.extend(self._keys(candidates))
+        is_total = pl.lit(False)
+        if dirt.totals:
+            firsts = (cells.plain(pl.col("0"), dirt), _first(candidates["order_id"]))
+            is_total = pl.any_horizontal(text.str.contains(TOTALS).fill_null(False) for text in firsts)
+        return frame.select(
+            "row_no",
+            *texts,
+            pl.col(PROBLEM),
+            is_total.alias("is_total"),
+        )
+
+    def _keys(self, candidates: dict[str, list[pl.Expr]]) -> list[pl.Expr]:
+        """Customer and SKU: the first candidate that names one, and what was wrong with the first of all."""
+        dirt = self._dirt
+
+        def damaged(column: str, number: int) -> pl.Expr:
+            is_number = self._positions[column][number] in self._numeric
+            return cells.is_damaged(candidates[column][number], is_number).fill_null(False)
+
+        usable = {"customer_id": list(candidates["customer_id"]), "sku": list(candidates["sku"])}
+        state = pl.lit(None, pl.String)
+        if dirt.exponents:
+            for column, texts in usable.items():
+                for i, text in enumerate(texts):
+                    texts[i] = pl.when(~damaged(column, i)).then(text)
+            if usable["customer_id"]:
+                state = pl.when(damaged("customer_id", 0)).then(pl.lit(KEY_DAMAGED))
+        if dirt.stars:
+            masked = [cells.is_masked(text).fill_null(False) for text in candidates["customer_id"]]
+            usable["customer_id"] = [
+                pl.when(~hidden).then(text)
+                for hidden, text in zip(masked, usable["customer_id"], strict=True)
+            ]
+            if masked:
+                state = pl.when(masked[0]).then(pl.lit(KEY_MASKED)).otherwise(state)
+        customer = _first(usable["customer_id"])
+        if self._preset.fold_keys:
+            customer = customer.str.replace(_MOBILE, "$1$2$3")
+            is_address = customer.str.contains("@", literal=True)
+            customer = pl.when(is_address).then(customer.str.to_lowercase()).otherwise(customer)
+        order_is_damaged = pl.lit(False)
+        if dirt.exponents and self._has["order_id"]:
+            order_is_damaged = damaged("order_id", 0)
+        is_fallback = pl.lit(False)
+        if len(usable["customer_id"]) > 1:
+            is_fallback = usable["customer_id"][0].is_null() & customer.is_not_null()
+        return [
+            customer.alias("_customer_id"),
+            _first(usable["sku"]).alias("_sku"),
+            state.alias("key_state"),
+            is_fallback.alias("key_is_fallback"),
+            order_is_damaged.alias("order_is_damaged"),
+        ]
+
+    def _typed(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The texts as values; null where a text means nothing of its kind."""
+        zone, is_workbook = self._zone, self._is_workbook
+        more = [name for name in frame.columns if name.startswith(("_amount_", "_order_amount_"))]
+        money = [*_MONEY_COLUMNS, *_ORDER_MONEY, *(name.removeprefix("_") for name in more)]
+        kinds = dict.fromkeys(money, MONEY) | {
+            "quantity": QUANTITY,
+            "line_no": pl.Int64,
+            "kinds": pl.Int64,
+        }
+        typed = {
+            name: cells.numbers(frame[f"_{name}"], dtype) if self._is_given(name) else _nulls(frame, dtype)
+            for name, dtype in kinds.items()
+        }
+        for name in ("ordered_at", "refunded_at", "cancelled_at"):
+            given = self._is_given(name)
+            typed[name] = (
+                cells.times(frame[f"_{name}"], zone, has_serials=is_workbook)
+                if given
+                else _nulls(frame, TIME)
+            )
+        words = [cells.word(pl.col(f"_{name}")).alias(f"_{name}") for name in _WORDS if self._is_given(name)]
+        dirty = self._dirt.stars
+        phone, email = pl.col("_phone"), pl.col("_email")
+        if dirty:
+            phone = pl.when(~cells.is_masked(phone)).then(phone)
+            email = pl.when(~cells.is_masked(email)).then(email)
+        return frame.with_columns(
+            *words,
+            *(series.alias(name) for name, series in typed.items()),
+            *(pl.col(f"_{name}").alias(name) for name in (*_IDS, "product_name", "name")),
+            pl.when(~cells.is_damaged(phone)).then(phone).alias("phone"),
+            pl.when(email.str.contains("@", literal=True)).then(email.str.to_lowercase()).alias("email"),
+        ).with_columns(
+            cells.meaning(pl.col("_line_type"), _LINE_TYPES, pl.String).alias("given_type"),
+            cells.meaning(pl.col("_is_clearance"), _BOOLEANS, pl.Boolean).alias("is_clearance"),
+            cells.meaning(pl.col("_accepts_marketing"), _BOOLEANS, pl.Boolean).alias("accepts_marketing"),
+            cells.meaning(pl.col("_order_status"), self._preset.statuses, pl.String).alias("given_status"),
+        )
+
+    def _is_given(self, name: str) -> bool:
+        return self._has.get(name, True)
+
+    def _status(self) -> list[pl.Expr]:
+        """Whether the order was paid, from its status, its mark of payment and its cancellation."""
+        given = pl.col("given_status")
+        status = given
+        if self._has["paid_mark"]:
+            mark = pl.col("_paid_mark")
+            marked = (mark.is_not_null() & ~mark.is_in(_NOT_PAID)).fill_null(False)
+            by_mark = pl.when(marked).then(pl.lit("paid")).otherwise(pl.lit(UNPAID))
+            status = (
+                pl.when(pl.col("_order_status").is_null())
+                .then(by_mark)
+                .when((given == "cancelled") & marked)
+                .then(pl.lit("closed"))
+                .otherwise(given)
+            )
+        if self._has["cancelled_at"]:
+            back = pl.max_horizontal(pl.col("refunded_amount"), pl.col("order_refunded")).fill_null(0)
+            was_paid = (status == "paid") & pl.col("_cancelled_at").is_not_null() & (back == 0)
+            status = pl.when(was_paid.fill_null(False)).then(pl.lit("closed")).otherwise(status)
+        return [status.alias("status")]
+
+    def _amounts(self) -> list[pl.Expr]:
+        """The line's type, its quantity, its price and what was paid for it."""
+        preset = self._preset
+        quantity = pl.col("quantity")
+        if preset.row == ORDER:
+            given = pl.coalesce(pl.col("kinds").cast(QUANTITY), pl.lit(1, QUANTITY))
+            quantity = pl.when(pl.col("_quantity").is_null()).then(given).otherwise(quantity)
+        is_return = (quantity < 0) | (pl.col("given_type") == "return").fill_null(False)
+        if preset.credit_note_prefix is not None:
+            is_return = is_return | pl.col("order_id").str.starts_with(preset.credit_note_prefix)
+        reckoned = (quantity.abs() * pl.col("unit_price")).round(4).cast(MONEY, strict=False)
+        if self._has["line_discount"]:
+            left = reckoned - pl.col("line_discount").fill_null(0)
+            reckoned = pl.max_horizontal(left, pl.lit(0, MONEY))
+        own = self._paid("amount")
+        if preset.row == LINE:
+            # exports give a return's amount with and without a sign
+            own = pl.when(quantity < 0).then(own.abs()).otherwise(own)
+        amount = pl.when(pl.col("_amount").is_null()).then(reckoned).otherwise(own).cast(MONEY)
+        price = pl.col("unit_price")
+        if "unit_price" not in preset.required:
+            each = amount.cast(pl.Float64) / quantity.abs().cast(pl.Float64)
+            is_open = pl.col("_unit_price").is_null() & (quantity != 0) & (amount >= 0)
+            price = pl.when(is_open).then(each.round(4).cast(MONEY, strict=False)).otherwise(price)
+        line_type = pl.when(is_return.fill_null(False)).then(pl.lit("return")).otherwise(pl.lit("sale"))
+        # a line that has its own amount needs no share of the order's
+        of_order = pl.when(pl.col("_amount").is_null()).then(self._paid("order_amount"))
+        return [
+            quantity.alias("quantity"),
+            line_type.alias("line_type"),
+            amount.alias("amount"),
+            price.alias("unit_price"),
+            of_order.cast(MONEY).alias("order_amount"),
+        ]
+
+    def _paid(self, column: str) -> pl.Expr:
+        """An amount paid; of a closed order, which exports set to 0, what it had been."""
+        amount = pl.col(column)
+        others = [pl.col(f"{column}_{i}") for i in range(1, len(self._positions[column]))]
+        if not others:
+            return amount
+        had_been = pl.coalesce([pl.when(other > 0).then(other) for other in others] + [amount])
+        is_closed = (pl.col("status") == "closed").fill_null(False)
+        return pl.when(is_closed & (amount == 0)).then(had_been).otherwise(amount)
+
+    def _refunds(self) -> list[pl.Expr]:
+        """What was given back of the line, and when, as far as the row tells."""
+        closed = (pl.col("status") == "closed").fill_null(False)
+        flag = cells.meaning(pl.col("_refund_flag"), self._preset.refund_words, pl.String)
+        is_unsaid = pl.col("refunded_amount").fill_null(0) == 0
+        refunded = (
+            pl.when(closed | ((flag == "full").fill_null(False) & is_unsaid))
+            .then(pl.col("amount"))
+            .when(pl.col("_refunded_amount").is_null())
+            .then(pl.lit(0, MONEY))
+            .otherwise(pl.col("refunded_amount"))
+        )
+        at = pl.when(closed & pl.col("refunded_at").is_null()).then("cancelled_at").otherwise("refunded_at")
+        return [refunded.alias("refunded_amount"), at.alias("refunded_at")]
+
+    def _judged(self, frame: pl.DataFrame, batch: pl.DataFrame) -> pl.DataFrame:
+        """Adds disposition, reason and text; reasons are only sought where something is wrong."""
+        whole, single = _whole_row_rules(), _value_rules(self._preset, self._has)
+        frame = frame.with_columns(
+            _any(condition for condition, _ in whole).alias("row_is_bad"),
+            _any(condition for condition, _ in single).alias("value_is_bad"),
+        )
+        never_paid = pl.col("status").is_in([UNPAID, "cancelled"]).fill_null(False)
+        frame = frame.with_columns(
+            pl.when(pl.col("row_is_bad"))
+            .then(pl.lit(REJECTED))
+            .when(never_paid)
+            .then(pl.lit(UNPAID))
+            .when(pl.col("value_is_bad"))
+            .then(pl.lit(REJECTED))
+            .otherwise(pl.lit(ACCEPTED))
+            .alias("disposition"),
+            pl.lit(self._preset.row).alias("row_kind"),
+            pl.col("_amount").is_null().alias("is_reckoned"),
+        )
+        wrong = (frame["disposition"] == REJECTED).arg_true()
+        reasons, texts = _nulls(frame, pl.String), _nulls(frame, pl.String)
+        if not wrong.is_empty():
+            # a batch that is all good costs nothing here
+            reasons = reasons.scatter(wrong, frame[wrong].select(_reason([*whole, *single])).to_series())
+            texts = texts.scatter(wrong, batch[wrong].select(self._row_text()).to_series())
+        frame = frame.with_columns(pl.coalesce("line_no", "row_no").alias("line_no"))
+        return frame.select(
+            "row_no",
+            *CANONICAL,
+            *EXTRA_COLUMNS,
+            "disposition",
+            reasons.alias("reason"),
+            texts.alias("row_text"),
+            "key_state",
+            "key_is_fallback",
+        )
+
+    def _row_text(self) -> pl.Expr:
+        fields = pl.concat_str([pl.col(name).fill_null("") for name in self._fields], separator=",")
+        return pl.coalesce(pl.col(ROW_TEXT), fields).alias("row_text")
+
+
+def _first(texts: Sequence[pl.Expr]) -> pl.Expr:
+    return pl.coalesce(texts) if texts else pl.lit(None, pl.String)
+
+
+def _nulls(frame: pl.DataFrame, dtype: object) -> pl.Series:
+    return pl.Series([None], dtype=dtype).new_from_index(0, frame.height)  # type: ignore[arg-type]
+
+
+def _any(conditions: Iterator[pl.Expr] | Sequence[pl.Expr]) -> pl.Expr:
+    return pl.any_horizontal(condition.fill_null(False) for condition in conditions)
+
+
+def _whole_row_rules() -> list[tuple[pl.Expr, str]]:
+    """What is wrong with a row as a row: none of its values can be trusted then."""
+    everything = [pl.col(f"_{name}").is_null() for name in (*CANONICAL, "order_status", "order_amount")]
+    return [
+        (pl.col(PROBLEM).is_not_null(), ""),
+        (pl.all_horizontal(everything), "the row is empty"),
+        (pl.col("is_total"), A_TOTAL),
+    ]
+
+
+def _value_rules(preset: Preset, has: dict[str, bool]) -> list[tuple[pl.Expr, str]]:
+    """What may be wrong with a row's values, first things first."""
+
+    def missing(column: str) -> tuple[pl.Expr, str]:
+        return pl.col(f"_{column}").is_null(), f"{column} is missing"
+
+    def unreadable(column: str, kind: str, typed: str | None = None) -> tuple[pl.Expr, str]:
+        given = pl.col(f"_{column}").is_not_null() & pl.col(typed or column).is_null()
+        return given, f"{column} is no {kind}"
+
+    statuses = ", ".join(word for group in preset.statuses.values() for word in group)
+    money = [name for name in (*_MONEY_COLUMNS, *_ORDER_MONEY) if has[name]]
+    rules = [
+        missing("order_id"),
+        (pl.col("order_is_damaged"), "order_id was damaged by a spreadsheet (1.2E+18); export it as text"),
+        *([] if preset.joins_orders else [missing("ordered_at")]),
+        unreadable("ordered_at", "date and time"),
+        unreadable("line_no", "whole number"),
+        *([missing("quantity")] if preset.row == LINE else []),
+        unreadable("quantity", "number"),
+        (pl.col("quantity") == 0, "quantity is 0"),
+        *([missing("unit_price")] if "unit_price" in preset.required else []),
+        *(unreadable(column, "amount of money") for column in money),
+        *(
+            (pl.col(column) < 0, f"{column} is negative; returns are told by a negative quantity")
+            for column in money
+        ),
+        (
+            pl.col("amount").is_null() & pl.col("_amount").is_null() & pl.col("_unit_price").is_null(),
+            _NO_AMOUNT,
+        ),
+        (pl.col("amount").is_null(), "amount is too large"),
+        (pl.col("unit_price").is_null(), _NO_AMOUNT),
+        unreadable("refunded_at", "date and time"),
+        unreadable("line_type", "line type (sale or return)", "given_type"),
+        unreadable("is_clearance", "yes or no (true or false)"),
+        unreadable("order_status", f"known status ({statuses})", "given_status"),
+    ]
+    return rules
+
+
+def _reason(rules: Sequence[tuple[pl.Expr, str]]) -> pl.Expr:
+    """The first thing that is wrong with a row; a problem of the row as a whole has its own words."""
+    expression = pl.lit(None, pl.String)
+    for condition, reason in reversed(rules):
+        words = pl.lit(reason) if reason else pl.col(PROBLEM)
+        expression = pl.when(condition).then(words).otherwise(expression)
+    return expression.alias("reason")

@@ -1,0 +1,1 @@
+"""What runs when: jobs, schedules, sensors, the week plan, and the runner behind ``rfm run``."""

@@ -1,0 +1,1 @@
+"""Atomic writes, fingerprints, spreadsheet text, database URLs. Knows no table and no stage."""

@@ -1,0 +1,124 @@
+"""``docs/presets.md`` says what the presets say: its tables are made from the YAML files.
+
+Run ``python -m rfm_pipeline_tests.ingest.presets.test_presets_docs`` to write them again, in
+place, between their markers.
+"""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from rfm_pipeline.ingest.files.reading import _value_rules, _whole_row_rules
+from rfm_pipeline.ingest.files.texts import SUFFIXES
+from rfm_pipeline.ingest.presets import ALL_COLUMNS, Preset, load_preset, preset_names
+from rfm_pipeline.shop import DatabaseSection
+
+PAGE = Path(__file__).parents[3] / "docs" / "presets.md"
+BLOCK = re.compile(r"(<!-- preset (?P<name>\w+) -->\n).*?(<!-- end of \w+ -->)", re.DOTALL)
+
+
+def table_of(preset: Preset) -> str:
+    """A preset as Markdown: its columns, and the words that it knows."""
+    lines = [
+        f"One row is {'an order' if preset.row == 'order' else 'a line'}. "
+        f"Written in: {', '.join(preset.encodings)}.",
+        "",
+        "| our column | column of the export | else, where it is empty, masked or damaged | needed |",
+        "|---|---|---|---|",
+    ]
+    for column, names in preset.columns.items():
+        own = " or ".join(f"`{name}`" for name in names)
+        others = ", then ".join(f"`{name}`" for name in preset.fallback.get(column, ()))
+        lines.append(f"| {column} | {own} | {others} | {'yes' if column in preset.required else ''} |")
+    words = [
+        *((f"order_status: {status}", found) for status, found in preset.statuses.items()),
+        *((f"refund_flag: {refund}", found) for refund, found in preset.refund_words.items()),
+    ]
+    if words:
+        lines += ["", "| what it means | words |", "|---|---|"]
+        lines += [f"| {what} | {', '.join(f'`{word}`' for word in found)} |" for what, found in words]
+    notes = []
+    if preset.fill_from_order:
+        notes.append(f"On an order's first row only: {', '.join(preset.fill_from_order)}.")
+    if preset.row == "order":
+        separators = " ".join(f"`{separator}`" for separator in preset.title_separator)
+        notes.append(f"Titles are separated by one of: {separators}.")
+    if preset.beside:
+        notes.append(f"Files beside it may be: {', '.join(f'`{name}`' for name in preset.beside)}.")
+    if preset.credit_note_prefix:
+        notes.append(f"Orders that begin with `{preset.credit_note_prefix}` are credit notes.")
+    if preset.not_products:
+        notes.append(f"No products: {', '.join(f'`{code}`' for code in preset.not_products)}.")
+    for note in notes:
+        lines += ["", note]
+    return "\n".join(lines)
+
+
+def written_anew(text: str) -> str:
+    """The page with all its tables made from the presets."""
+    return BLOCK.sub(
+        lambda block: f"{block[1]}\n{table_of(load_preset(block['name']))}\n\n{block[3]}",
+        text,
+    )
+
+
+def test_the_tables_are_those_of_the_presets() -> None:
+    text = PAGE.read_text("utf-8")
+    assert text == written_anew(text), "run python -m rfm_pipeline_tests.ingest.presets.test_presets_docs"
+
+
+def test_every_shipped_preset_is_on_the_page_once() -> None:
+    named = [block["name"] for block in BLOCK.finditer(PAGE.read_text("utf-8"))]
+    assert sorted(named) == preset_names()
+
+
+def test_a_changed_preset_makes_the_page_stale() -> None:
+    preset = load_preset("jd")
+    other = preset.model_copy(update={"columns": {**preset.columns, "sku": ("货号",)}})
+    assert table_of(other) != table_of(preset)
+
+
+@pytest.mark.parametrize("key", [key for key in Preset.model_fields if key != "name"])
+def test_every_key_of_a_preset_is_explained(key: str) -> None:
+    assert f"| `{key}` |" in PAGE.read_text("utf-8")
+
+
+@pytest.mark.parametrize("column", ALL_COLUMNS)
+def test_every_column_is_explained(column: str) -> None:
+    assert f"| `{column}` |" in PAGE.read_text("utf-8")
+
+
+@pytest.mark.parametrize("key", DatabaseSection.model_fields)
+def test_every_key_of_a_database_is_explained(key: str) -> None:
+    assert f"| `{key}` |" in PAGE.read_text("utf-8")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_format_is_named(suffix: str) -> None:
+    assert f"`{suffix}`" in PAGE.read_text("utf-8")
+
+
+def test_every_reason_to_reject_a_row_is_explained() -> None:
+    """Words in brackets left out; `quantity is no number` may be told as `… is no number`."""
+    text = PAGE.read_text("utf-8")
+    rules = [*_whole_row_rules(), *_value_rules(load_preset("taobao_orders"), defaultdict(lambda: True))]
+    rules += _value_rules(load_preset("standard"), defaultdict(lambda: True))
+    columns = "|".join(ALL_COLUMNS)
+    for _, reason in rules:
+        short = reason.split(" (")[0].split(";")[0]
+        of_any = re.sub(rf"^({columns}) ", "… ", short)
+        assert not short or f"`{short}`" in text or f"`{of_any}`" in text, reason
+
+
+def test_own_presets_on_the_page_can_be_loaded(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(# presets/\w+\.yaml\n.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets" / "mine.yaml").write_text(example, "utf-8")
+    preset = load_preset("mine", tmp_path)
+    assert set(preset.required) <= set(preset.columns)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(written_anew(PAGE.read_text("utf-8")), "utf-8")
