@@ -1,19 +1,15 @@
-"""What tests of several folders share: hypothesis' profiles, and one WeCom server.
+"""What tests of several folders share: servers, one a worker, and homes, one for all workers."""
 
-Hypothesis: the same examples every time in CI, new ones on a developer's machine.
-"""
-
-import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
 
 from rfm_pipeline.demo.wecom_server.control import WecomServer, wecom_server
+from rfm_pipeline_tests.hypothesis_profiles import load_profiles
+from rfm_pipeline_tests.ingest.databases.servers import Server, mariadb, postgresql
+from rfm_pipeline_tests.shared_homes import SharedHomes
 
-settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
-settings.register_profile("local", deadline=None)
-settings.load_profile("ci" if os.environ.get("CI") else "local")
+load_profiles()
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +24,23 @@ def wecom(running_wecom: WecomServer, monkeypatch: pytest.MonkeyPatch) -> WecomS
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     running_wecom.reset()
     return running_wecom
+
+
+@pytest.fixture(scope="session", name="postgresql")
+def running_postgresql() -> Iterator[Server]:
+    """A PostgreSQL; what a test leaves in it stays there."""
+    with postgresql() as server:
+        yield server
+
+
+@pytest.fixture(scope="session", name="mariadb")
+def running_mariadb() -> Iterator[Server]:
+    """A MariaDB; what a test leaves in it stays there."""
+    with mariadb() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_homes(tmp_path_factory: pytest.TempPathFactory) -> SharedHomes:
+    """Homes that take long to make, made once for the tests of all workers."""
+    return SharedHomes.of_session(tmp_path_factory)

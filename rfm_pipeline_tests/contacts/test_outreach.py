@@ -141,7 +141,15 @@ def saved_as_csv(shop: Shop, filled: Path, folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "road",
-    [as_it_was_saved, in_place, in_both_places, saved_as_a_workbook, saved_in_place, saved_as_csv],
+    [
+        as_it_was_saved,
+        in_place,
+        in_both_places,
+        *(
+            pytest.param(road, marks=pytest.mark.libreoffice)
+            for road in (saved_as_a_workbook, saved_in_place, saved_as_csv)
+        ),
+    ],
 )
 def test_a_filled_in_work_list_comes_back(home: tuple[Shop, Ledger], tmp_path: Path, road: Any) -> None:
     shop, _ = home

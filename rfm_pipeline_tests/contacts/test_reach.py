@@ -15,6 +15,7 @@ from rfm_pipeline.diagnose.schemas import CUSTOMER_ACTIVITY
 from rfm_pipeline.errors import SuppressionError
 from rfm_pipeline.shop import Shop
 from rfm_pipeline_tests.helpers import ingest, make_shop, small_warehouse, write_export
+from rfm_pipeline_tests.hypothesis_profiles import examples
 
 EVERYWHERE = {"sms", "email", "wecom"}
 CONTACTS = "customer_id,phone,email,wecom_external_userid"
@@ -663,7 +664,7 @@ SPELLINGS = ("{}", "+86{}", "86{}", "0086{}", "+86 {}", "'{}", '=""{}""', "（+8
     place=st.sampled_from(["contacts", "orders", "ids"]),
     silenced=st.integers(min_value=1, max_value=7),
 )
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_phone_opt_out_silences_those_with_that_phone_and_nobody_else(
     tmp_path_factory: pytest.TempPathFactory,
     mobiles: list[str],

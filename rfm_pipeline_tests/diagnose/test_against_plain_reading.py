@@ -21,6 +21,7 @@ from rfm_pipeline.diagnose.schemas import CUSTOMER_RFM, SEGMENT_THRESHOLDS
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline_tests import reference_model as plain
 from rfm_pipeline_tests.helpers import diagnosed, table_rows
+from rfm_pipeline_tests.hypothesis_profiles import examples
 from rfm_pipeline_tests.random_shops import Shop, any_shops
 
 Rows = dict[Any, Any]
@@ -127,7 +128,7 @@ def in_a_fresh_home(shop: Shop, compare: Callable[[Warehouse], None]) -> None:
 
 
 # too_slow: every example loads and diagnoses a whole shop on disk, and drawing its lines takes a while.
-@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.too_slow])
 @given(shop=any_shops())
 def test_every_table_says_what_the_definitions_say(shop: Shop) -> None:
     silent = expected_silent_churners(shop)
@@ -168,7 +169,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 
 
 # too_slow: up to 201 customers are drawn for every example.
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow])
 @given(
     monetary=st.sampled_from((1, 2, 11, 51, 101, 201)).flatmap(
         lambda n: st.lists(MONETARY, min_size=n, max_size=n)

@@ -15,6 +15,7 @@ from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import WEEK
 from rfm_pipeline_tests.helpers import ingest, shop_of, small_warehouse, write_export
+from rfm_pipeline_tests.hypothesis_profiles import examples
 from rfm_pipeline_tests.random_shops import Shop as RandomShop
 from rfm_pipeline_tests.random_shops import any_shops, to_standard_csv
 from rfm_pipeline_tests.reference_model import Rules
@@ -72,7 +73,7 @@ def a_year(shop: Shop, warehouse: Warehouse) -> None:
 
 
 # too_slow: every example loads a whole shop on disk, and drawing its lines takes a while.
-@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.too_slow])
 @given(random_shop=any_shops())
 def test_the_rfm_is_the_same_with_and_without(random_shop: RandomShop) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -35,6 +35,7 @@ from rfm_pipeline_tests.helpers import (
     table_rows,
     write_export,
 )
+from rfm_pipeline_tests.hypothesis_profiles import examples
 
 FIRST, LAST = date(2023, 12, 25), date(2024, 3, 4)
 WEEKS = weeks_between(FIRST, LAST)
@@ -104,7 +105,7 @@ def test_one_range_run_makes_what_week_by_week_makes(full: Warehouse, tmp_path: 
 
 
 # too_slow: drawing a shop's lines takes a while, and each example diagnoses a shop twice.
-@settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(4), suppress_health_check=[HealthCheck.too_slow])
 @given(any_shop=random_shops.shops_with_rules(max_orders=10).filter(lambda shop: bool(shop.lines)))
 def test_so_it_does_in_any_shop(any_shop: random_shops.Shop) -> None:
     weeks = random_shops.grid(any_shop.lines, any_shop.rules)[-7:]

@@ -19,6 +19,7 @@ from rfm_pipeline.ingest.presets import load_preset
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline_tests.helpers import HEADER, make_shop, small_warehouse, write_export
+from rfm_pipeline_tests.hypothesis_profiles import examples
 
 O1 = "o1,anna,2024-01-03 10:00:00,TEA,1,10.00"
 O2 = "o2,bert,2024-01-10 10:00:00,CUP,1,20.00"
@@ -329,7 +330,7 @@ RAGGED_ROW = st.builds(
 
 
 # too_slow: every example loads files on disk.
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow])
 @given(rows=st.lists(st.one_of(CSV_ROW, CSV_ROW, RAGGED_ROW.filter(lambda row: row.count('"') % 2 == 0))))
 def test_rows_read_are_accepted_rejected_or_unpaid_whatever_they_hold(rows: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -1,22 +1,20 @@
 """A ledger for a test: once in an SQLite file, once in a real PostgreSQL, empty each time."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rfm_pipeline.ledger import Ledger
-from rfm_pipeline_tests.ingest.databases.servers import Server, server_or_skip
+from rfm_pipeline_tests.ingest.databases.servers import Server
 from rfm_pipeline_tests.ledger.ledger_rows import fresh_schema
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    with server_or_skip("postgresql") as server:
-        yield server
+@pytest.fixture
+def server(postgresql: Server) -> Server:
+    return postgresql
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.database("postgresql"))])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'ledger.sqlite'}"

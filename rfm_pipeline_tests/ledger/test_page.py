@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -64,7 +63,7 @@ def commands(start: str) -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line.startswith(start)]
 
 
-@pytest.mark.skipif(shutil.which("sqlite3") is None, reason="the command sqlite3 is not installed")
+@pytest.mark.program("sqlite3")
 def test_the_backup_of_a_file_is_the_ledger(tmp_path: Path) -> None:
     (tmp_path / "myshop").mkdir()
     ledger = Ledger(f"sqlite:///{tmp_path / 'myshop' / 'ledger.sqlite'}")
@@ -74,7 +73,7 @@ def test_the_backup_of_a_file_is_the_ledger(tmp_path: Path) -> None:
     assert rows(Ledger(f"sqlite:///{tmp_path / 'ledger-backup.sqlite'}")) == rows(ledger)
 
 
-@pytest.mark.skipif(shutil.which("pg_dump") is None, reason="pg_dump is not installed")
+@pytest.mark.program("pg_dump")
 def test_the_backup_of_a_database_is_the_ledger(server: Server, tmp_path: Path) -> None:
     server.execute("create database ledger_kept", "create database ledger_restored")
     ledgers = []

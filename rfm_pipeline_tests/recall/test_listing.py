@@ -14,6 +14,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from rfm_pipeline_tests.hypothesis_profiles import examples
 from rfm_pipeline_tests.recall.recall_home import (
     CHANNELS,
     LONG_AGO,
@@ -173,7 +174,7 @@ def check_list(
     return rows
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(8), suppress_health_check=[HealthCheck.too_slow])
 @given(
     histories(),
     all_settings(),

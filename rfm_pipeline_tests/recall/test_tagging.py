@@ -15,6 +15,7 @@ from rfm_pipeline.recall.listing import ledger_rows
 from rfm_pipeline.recall.sinks.base import LocalSink, tags_file
 from rfm_pipeline.recall.tagging import tags_on, write_customer_tags
 from rfm_pipeline_tests.helpers import make_shop
+from rfm_pipeline_tests.hypothesis_profiles import examples
 from rfm_pipeline_tests.recall.recall_home import (
     LONG_AGO,
     Churner,
@@ -431,7 +432,7 @@ def lives(draw: st.DrawFn) -> tuple[list[Churner], dict[date, dict[str, datetime
     return churners, last_orders
 
 
-@settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(6), suppress_health_check=[HealthCheck.too_slow])
 @given(lives(), st.sampled_from(["0.1", "0.5", "0.9"]), st.sampled_from([2, 100]))
 def test_nobody_of_the_hold_out_is_ever_tagged_in_their_campaign(
     life: tuple[list[Churner], dict[date, dict[str, datetime]]], share: str, capacity: int

@@ -176,6 +176,8 @@ def test_sheets_are_ready_to_work_with(tmp_path: Path) -> None:
     assert sheet["B2"].font.name == "Microsoft YaHei"
 
 
+@pytest.mark.libreoffice
+@pytest.mark.program("poppler")
 def test_libreoffice_shows_and_prints_it_whole(tmp_path: Path) -> None:
     """The words are legible on paper: two sheets of A4 side by side, each with the customer's name."""
     listed = [

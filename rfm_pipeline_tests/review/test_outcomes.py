@@ -18,6 +18,7 @@ from rfm_pipeline.ledger import ASSIGNMENT_SCHEMA
 from rfm_pipeline.recall.schemas import OUTREACH_LOG
 from rfm_pipeline.review.outcomes import write_recall_outcomes
 from rfm_pipeline.weeks import week_of
+from rfm_pipeline_tests.hypothesis_profiles import examples
 from rfm_pipeline_tests.random_shops import FIRST_WEEK
 from rfm_pipeline_tests.recall.recall_home import LONG_AGO, NO_ACTIONS, RecallHome, make_recall_home, week
 
@@ -221,7 +222,7 @@ def some_lists(draw: st.DrawFn) -> list[Assigned]:
     ]
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 @given(some_orders(), some_lists(), st.sampled_from([7, 30]))
 def test_outcomes_are_what_the_definition_says(
     orders: list[Order], assigned: list[Assigned], response_days: int

@@ -12,6 +12,8 @@ from rfm_pipeline.weeks import newest_closed_week, shop_now
 from rfm_pipeline_tests.helpers import make_shop
 from rfm_pipeline_tests.ui.server import Server, serve, wait_until
 
+pytestmark = pytest.mark.daemon
+
 SECONDS = 240
 _CURSOR = """
 { sensorsOrError(repositorySelector: {repositoryName: "__repository__",

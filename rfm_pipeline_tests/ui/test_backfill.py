@@ -18,6 +18,8 @@ from rfm_pipeline.weeks import weeks_between
 from rfm_pipeline_tests.helpers import all_weekly_rows, small_warehouse
 from rfm_pipeline_tests.ui.server import Server, wait_until
 
+pytestmark = pytest.mark.daemon
+
 DIAGNOSE = ("customer_rfm", "customer_segments", "silent_churners", "new_silent_churners")
 WEEKS, SECONDS = 10, 300
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")

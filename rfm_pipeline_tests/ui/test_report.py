@@ -35,6 +35,8 @@ from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline_tests.helpers import make_shop
 from rfm_pipeline_tests.ui.server import rfm
 
+pytestmark = pytest.mark.xdist_group("report")
+
 A4_POINTS = (595, 842)
 MOST_BYTES = 2_000_000
 

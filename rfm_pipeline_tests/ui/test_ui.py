@@ -15,6 +15,8 @@ from rfm_pipeline.weeks import weeks_between
 from rfm_pipeline_tests.helpers import make_shop, small_warehouse
 from rfm_pipeline_tests.ui.server import Server, rfm, serve
 
+pytestmark = pytest.mark.daemon
+
 GROUPS = ("ingest", "diagnose", "recall", "review")
 
 

@@ -265,16 +265,5 @@ def mariadb() -> Iterator[Server]:
 
 
 SERVERS = {"postgresql": postgresql, "mariadb": mariadb}
-
-
-@contextmanager
-def server_or_skip(name: str) -> Iterator[Server]:
-    """A server for a test; without the binaries the test skips, or fails where ``CI`` is set."""
-    with contextlib.ExitStack() as stack:
-        try:
-            server = stack.enter_context(SERVERS[name]())
-        except MissingServerError as error:
-            if os.environ.get("CI"):
-                pytest.fail(str(error))
-            pytest.skip(str(error))
-        yield server
+# parameters for a test that runs on each of them; without its binaries it is skipped
+EACH_SERVER = [pytest.param(name, marks=pytest.mark.database(name)) for name in SERVERS]

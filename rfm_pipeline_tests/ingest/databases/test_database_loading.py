@@ -1,6 +1,5 @@
 """From the shop's database into the warehouse: what changed, whole orders, nothing twice; on real servers."""
 
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from rfm_pipeline.ingest.loading import LoadReport, load_new_orders, update_orde
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline_tests.helpers import make_shop, small_warehouse, write_export
-from rfm_pipeline_tests.ingest.databases.servers import Server, server_or_skip
+from rfm_pipeline_tests.ingest.databases.servers import EACH_SERVER, Server
 
 URL = "RFM_ORDERS_URL"
 COLUMNS = {"order_id": "number", "customer_id": "buyer", "unit_price": "price", "order_status": "state"}
@@ -25,10 +24,10 @@ create table shop_orders (
 """
 
 
-@pytest.fixture(scope="module", params=["postgresql", "mariadb"])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with server_or_skip(request.param) as started:
-        yield started
+@pytest.fixture(params=EACH_SERVER)
+def server(request: pytest.FixtureRequest) -> Server:
+    server: Server = request.getfixturevalue(request.param)
+    return server
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ from rfm_pipeline.ingest.databases.incremental import Changes, fetch_changes
 from rfm_pipeline.ingest.files.reading import open_source, read_rows
 from rfm_pipeline.ingest.presets import load_preset
 from rfm_pipeline.shop import DatabaseSection
-from rfm_pipeline_tests.ingest.databases.servers import PASSWORD, USER, Server, server_or_skip
+from rfm_pipeline_tests.ingest.databases.servers import EACH_SERVER, PASSWORD, SERVERS, USER, Server
 
 ZONE = "Asia/Shanghai"
 URL = "RFM_ORDERS_URL"
@@ -39,10 +39,10 @@ IN_UTC = {"postgresql": "set time zone 'UTC'", "mariadb": "set time_zone = '+00:
 NOON = datetime(2024, 5, 6, 12, 0)
 
 
-@pytest.fixture(scope="session", params=["postgresql", "mariadb"])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with server_or_skip(request.param) as started:
-        yield started
+@pytest.fixture(params=EACH_SERVER)
+def server(request: pytest.FixtureRequest) -> Server:
+    server: Server = request.getfixturevalue(request.param)
+    return server
 
 
 @pytest.fixture(autouse=True)
@@ -830,11 +830,11 @@ class TestInterruption:
         assert expected in told
         assert 100 <= rows < 200_000
 
-    @pytest.mark.parametrize("name", ["postgresql", "mariadb"])
+    @pytest.mark.parametrize("name", EACH_SERVER)
     def test_a_server_that_dies_ends_the_read(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
     ) -> None:
-        with server_or_skip(name) as server:
+        with SERVERS[name]() as server:
             monkeypatch.setenv(URL, server.url())
             make_bulk(server)
             told, rows = interrupt(tmp_path, server.kill)
@@ -892,17 +892,3 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     command = [sys.executable, "-c", script, query, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout)
-
-
-def test_a_missing_server_skips_at_a_desk_and_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rfm_pipeline_tests.ingest.databases.servers.shutil.which", lambda name: None)
-    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(()))
-    monkeypatch.delenv("CI", raising=False)
-    with (
-        pytest.raises(pytest.skip.Exception, match="Debian package is postgresql"),
-        server_or_skip("postgresql"),
-    ):
-        pass
-    monkeypatch.setenv("CI", "true")
-    with pytest.raises(pytest.fail.Exception, match="mariadb-server"), server_or_skip("mariadb"):
-        pass

@@ -30,6 +30,7 @@ from rfm_pipeline.ingest.presets import load_preset
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline_tests.helpers import make_shop, small_warehouse
+from rfm_pipeline_tests.hypothesis_profiles import examples
 
 ZONE = "Asia/Shanghai"
 HEADER = "order_id,customer_id,ordered_at,sku,quantity,unit_price,product_name"
@@ -631,7 +632,7 @@ def tables(draw: st.DrawFn) -> tuple[list[list[str]], dict[str, Any], str]:
 
 
 @given(tables())
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_texts_are_those_that_csv_reader_reads(
     tmp_path: Path, table: tuple[list[list[str]], dict[str, Any], str]
 ) -> None:

@@ -17,7 +17,6 @@ from rfm_pipeline.demo.wecom_server.control import WecomServer
 from rfm_pipeline.demo.wecom_server.corporation import CORP_ID, ROBOT_KEY, SECRET, Contact
 from rfm_pipeline.recall.sinks.connection import CONFIRMED_TAG
 from rfm_pipeline.shop import load_shop
-from rfm_pipeline_tests.ingest.databases.servers import server_or_skip
 from rfm_pipeline_tests.ledger.ledger_rows import fresh_schema
 from rfm_pipeline_tests.recall.recall_home import LONG_AGO, recall_home_in, silent, week
 from rfm_pipeline_tests.recall.test_assets import Home, diagnosed, told
@@ -176,9 +175,15 @@ def test_the_command_line_shows_the_plan_applies_it_and_says_what_came_of_it(
 # --- two at once ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize(
+    "kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.database("postgresql"))]
+)
 def test_two_runs_at_once_tag_each_customer_once(
-    tmp_path: Path, wecom: WecomServer, monkeypatch: pytest.MonkeyPatch, kind: str
+    tmp_path: Path,
+    wecom: WecomServer,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    kind: str,
 ) -> None:
     names = [f"n{number:03}" for number in range(150)]
     recall_home = make_wecom_home(tmp_path / "one", wecom)
@@ -191,14 +196,14 @@ def test_two_runs_at_once_tag_each_customer_once(
         prepare(tmp_path / "one")
         sent = run_in(tmp_path / "one", tmp_path / "one")
     else:
-        with server_or_skip("postgresql") as server:
-            monkeypatch.setenv("RFM_LEDGER_URL", fresh_schema(server).replace("+psycopg", ""))
-            path = tmp_path / "one" / "shop.yaml"
-            path.write_text(path.read_text("utf-8") + "ledger: {url_env: RFM_LEDGER_URL}\n", "utf-8")
-            shutil.copytree(tmp_path / "one", tmp_path / "two")
-            prepare(tmp_path / "one")
-            prepare(tmp_path / "two")
-            sent = run_in(tmp_path / "one", tmp_path / "two")
+        server = request.getfixturevalue("postgresql")
+        monkeypatch.setenv("RFM_LEDGER_URL", fresh_schema(server).replace("+psycopg", ""))
+        path = tmp_path / "one" / "shop.yaml"
+        path.write_text(path.read_text("utf-8") + "ledger: {url_env: RFM_LEDGER_URL}\n", "utf-8")
+        shutil.copytree(tmp_path / "one", tmp_path / "two")
+        prepare(tmp_path / "one")
+        prepare(tmp_path / "two")
+        sent = run_in(tmp_path / "one", tmp_path / "two")
     assert sorted(sent) == [0, 150]
     contacts = [call.body["external_userid"] for call in wecom.marks()]
     assert len(contacts) == len(set(contacts)) == len(worn(wecom)) == 150

@@ -17,6 +17,7 @@ from rfm_pipeline.review.schemas import ORDER_BANDS
 from rfm_pipeline.review.statistics import wilson
 from rfm_pipeline_tests import reference_model as plain
 from rfm_pipeline_tests.helpers import ingest, shop_of, small_warehouse, table_rows
+from rfm_pipeline_tests.hypothesis_profiles import examples
 from rfm_pipeline_tests.random_shops import FIRST_WEEK, shops, to_standard_csv
 from rfm_pipeline_tests.reference_model import Line, Rules
 
@@ -57,7 +58,7 @@ def plain_point(lines: Sequence[Line], rules: Rules, day: date, band: str, days:
     return lasted, ended
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.too_slow])
 @given(shops(max_orders=40, min_orders=10), st.sampled_from([2, 3, 4]))
 def test_the_curve_is_what_the_definition_says(lines: list[Line], frequency_high: int) -> None:
     rules = Rules(

@@ -36,6 +36,7 @@ from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import as_of
 from rfm_pipeline_tests import reference_model as plain
 from rfm_pipeline_tests.helpers import diagnosed, make_shop, shop_of, small_warehouse, table_rows
+from rfm_pipeline_tests.hypothesis_profiles import examples
 from rfm_pipeline_tests.random_shops import FIRST_WEEK, shops
 from rfm_pipeline_tests.recall.recall_home import Churner, RecallHome, make_recall_home, week
 from rfm_pipeline_tests.reference_model import Line, Rules
@@ -106,7 +107,7 @@ def plain_answers(lines: Sequence[Line], rules: Rules, day: date) -> Cells:
     return {key: (n, back, net) for key, (n, back, net) in cells.items()}
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 @given(shops(max_orders=24, min_orders=8), st.sampled_from([7, 14, 28]))
 def test_past_weeks_answer_what_the_definition_says(lines: list[Line], dormant: int) -> None:
     rules = Rules(

@@ -30,6 +30,7 @@ from rfm_pipeline.warehouse.spark.engine import SparkWarehouse
 from rfm_pipeline.warehouse.spark.published import Pointers
 from rfm_pipeline.weeks import weeks_between
 from rfm_pipeline_tests.helpers import small_warehouse
+from rfm_pipeline_tests.hypothesis_profiles import examples
 from rfm_pipeline_tests.online_retail import FIRST, LAST, needs_online_retail, online_retail
 from rfm_pipeline_tests.random_shops import Shop as RandomShop
 from rfm_pipeline_tests.random_shops import shops_with_rules
@@ -43,11 +44,14 @@ from rfm_pipeline_tests.warehouse.spark.engines import (
     rows_of,
 )
 
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 LAST_WEEK = date(2026, 6, 29)
 RFM = """
 select week, as_of, customer_id, {recency_days} as recency_days, frequency, {monetary} as monetary,
     first_order_at, last_order_at, last_return_at
+from rfm_pipeline_tests.hypothesis_profiles import examples
 from customer_rfm where week in (select week from target_weeks)
 """
 
@@ -154,7 +158,7 @@ def test_the_online_retail_year_has_the_same_rows(tmp_path: Path) -> None:
     assert_same_rows(rows_of(duckdb), rows_of(spark))
 
 
-@settings(max_examples=2, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(2), derandomize=True, suppress_health_check=list(HealthCheck))
 @given(shops_with_rules(max_orders=60).filter(lambda shop: len(shop.lines) > 40))
 def test_random_shops_have_the_same_rows(random_shop: RandomShop) -> None:
     with TemporaryDirectory() as folder:

@@ -15,6 +15,7 @@ from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.warehouse.spark.cluster import stop_spark
 from rfm_pipeline.weeks import weeks_between
 from rfm_pipeline_tests.helpers import diagnose, ingest, small_warehouse
+from rfm_pipeline_tests.hypothesis_profiles import examples
 from rfm_pipeline_tests.online_retail import FIRST, LAST, needs_online_retail, online_retail
 from rfm_pipeline_tests.random_shops import Shop as RandomShop
 from rfm_pipeline_tests.random_shops import shops_with_rules
@@ -30,6 +31,8 @@ from rfm_pipeline_tests.warehouse.spark.engines import (
     standalone_cluster,
 )
 from rfm_pipeline_tests.warehouse.spark.processes import kill_group, wait_until
+
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 WEEKS = weeks_between(date(2026, 1, 5), date(2026, 6, 29))
@@ -69,7 +72,7 @@ def test_the_online_retail_year_has_the_same_rows(cluster: Cluster, tmp_path: Pa
     assert_same_on(cluster, shop, weeks_between(FIRST, LAST))
 
 
-@settings(max_examples=1, derandomize=True, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=examples(1), derandomize=True, suppress_health_check=list(HealthCheck), deadline=None)
 @given(shops_with_rules(max_orders=60).filter(lambda shop: len(shop.lines) > 40))
 def test_a_random_shop_has_the_same_rows(cluster: Cluster, random_shop: RandomShop) -> None:
     with TemporaryDirectory() as folder:
