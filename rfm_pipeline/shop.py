@@ -146,7 +146,7 @@ class SparkSection(Section):
             if re.search("secret|password|token|access.key", str(name)):
                 raise ValueError(
                     f"{name} doesn't belong into this file: give credentials by the environment or the "
-                    "machine's role, see docs/spark.md"
+                    "machine's role, see docs/how-to/spark.md"
                 )
             told[name] = str(setting).lower() if isinstance(setting, bool) else str(setting)
         return told

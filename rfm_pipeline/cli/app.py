@@ -116,7 +116,7 @@ def check(
                     raise OrderFileError(
                         f"{path}: fits no known preset. Nearest is {best.preset.name!r}, which needs "
                         f"{best.lacks} more columns; say --preset {best.preset.name} to see which, or write "
-                        "a preset of your own (docs/presets.md)."
+                        "a preset of your own (docs/reference/presets.md)."
                     )
                 name = best.preset.name
             print_file_check(

@@ -9,7 +9,7 @@ from rfm_pipeline.cli.home_option import Home, home_folder
 ledger = typer.Typer(
     name="ledger",
     no_args_is_help=True,
-    help="The ledger as a whole; docs/ledger.md tells what stands in it.",
+    help="The ledger as a whole; docs/reference/ledger.md says what is in it.",
 )
 
 

@@ -21,7 +21,8 @@ The one change of what stands there is :meth:`Ledger.forget`: the person goes, w
 
 ``tables`` says what a row is, ``database`` how it is reached, ``store`` what is read and written, ``alone``
 how one process at a time is let in, ``forgetting`` how a person is taken out, ``migrations`` how an older
-ledger becomes one of today, ``moving`` how it gets from one database to another. For people: docs/ledger.md.
+ledger becomes one of today, ``copying`` how it gets from one database to another. For people:
+docs/how-to/ledger.md and docs/reference/ledger.md.
 """
 
 from rfm_pipeline.ledger.copying import copy_ledger

@@ -1,6 +1,7 @@
 """Taking a ledger from one database to another, such as from an SQLite file to PostgreSQL.
 
-Belongs here: the copy and the proof that it is one. What to do before and after is ``docs/ledger.md``'s.
+Belongs here: the copy and the proof that it is one. ``docs/how-to/ledger.md`` says what comes before
+and after.
 """
 
 from typing import Any

@@ -30,8 +30,8 @@ _SQLITE_REASONS = {
     "SQLITE_CANTOPEN": "it can't be opened; check that its folder is there and may be written to",
     "SQLITE_READONLY": "it may not be written to; check the rights of the file and its folder",
     "SQLITE_PERM": "it may not be read; check the rights of the file",
-    "SQLITE_NOTADB": "it is no SQLite file; put the backup back (docs/ledger.md)",
-    "SQLITE_CORRUPT": "it is damaged; put the backup back (docs/ledger.md)",
+    "SQLITE_NOTADB": "it is no SQLite file; put the backup back (docs/how-to/ledger.md)",
+    "SQLITE_CORRUPT": "it is damaged; put the backup back (docs/how-to/ledger.md)",
     "SQLITE_FULL": "the disk is full; make room and run it again",
     "SQLITE_IOERR": "the disk reports an error; look after it and run it again",
 }

@@ -1,4 +1,4 @@
-"""``docs/ledger.md`` says what the ledger is, and its commands do what it says."""
+"""The pages on the ledger say what it is, and their commands do what they say."""
 
 import os
 import re
@@ -15,7 +15,8 @@ from rfm_pipeline_tests.ledger.ledger_rows import WEEK, seal
 from rfm_pipeline_tests.ledger.test_copying import fill, rows
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "ledger.md").read_text("utf-8")
+PAGES = ("docs/reference/ledger.md", "docs/how-to/ledger.md")
+PAGE = "\n".join((ROOT / page).read_text("utf-8") for page in PAGES)
 SECTIONS = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##)", PAGE, re.DOTALL | re.MULTILINE))
 
 
@@ -31,10 +32,10 @@ def test_every_column_is_explained_in_its_order(name: str) -> None:
 
 @pytest.mark.parametrize("name", METADATA.tables)
 def test_every_key_is_named(name: str) -> None:
-    told = re.search(r"Keys?: (.*)", SECTIONS[name])
-    assert told is not None
+    named = re.search(r"Keys?: (.*)", SECTIONS[name])
+    assert named is not None
     for column in METADATA.tables[name].primary_key.columns:
-        assert f"`{column.name}`" in told[1]
+        assert f"`{column.name}`" in named[1]
 
 
 @pytest.mark.parametrize("status", [PENDING, DONE, FAILED, REJECTED, UNMATCHED])
@@ -52,9 +53,13 @@ def test_every_setting_is_named(key: str) -> None:
     assert f"`ledger.{key}`" in PAGE
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_the_page_is_linked(page: str) -> None:
-    assert "(docs/ledger.md)" in (ROOT / page).read_text("utf-8")
+    assert f"({page})" in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_chinese_readme_links_the_reference() -> None:
+    assert f"({PAGES[0]})" in (ROOT / "README.zh-CN.md").read_text("utf-8")
 
 
 def commands(start: str) -> list[str]:

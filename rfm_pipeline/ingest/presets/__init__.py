@@ -2,7 +2,7 @@
 
 Belongs here: header names, status words, credit notes, codes that are no products, which preset a header
 looks like. How values are typed is ``ingest.reading``'s. A shop's own layout is a file of the same kind in
-``presets/`` of its home; ``docs/presets.md`` says what may stand in it.
+``presets/`` of its home; ``docs/reference/presets.md`` says what may stand in it.
 """
 
 import difflib

@@ -1,7 +1,6 @@
-"""``docs/presets.md`` says what the presets say: its tables are made from the YAML files.
+"""``docs/reference/presets.md`` says what the presets say: its tables come from the YAML files.
 
-Run ``python -m rfm_pipeline_tests.ingest.presets.test_presets_docs`` to write them again, in
-place, between their markers.
+``python -m docs.generate`` writes them again, in place, between their markers.
 """
 
 import re
@@ -10,63 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from docs.generate import preset_tables, up_to_date
 from rfm_pipeline.ingest.files.reading import _value_rules, _whole_row_rules
 from rfm_pipeline.ingest.files.texts import SUFFIXES
 from rfm_pipeline.ingest.presets import ALL_COLUMNS, Preset, load_preset, preset_names
 from rfm_pipeline.shop import DatabaseSection
 
-PAGE = Path(__file__).parents[3] / "docs" / "presets.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "presets.md"
 BLOCK = re.compile(r"(<!-- preset (?P<name>\w+) -->\n).*?(<!-- end of \w+ -->)", re.DOTALL)
-
-
-def table_of(preset: Preset) -> str:
-    """A preset as Markdown: its columns, and the words that it knows."""
-    lines = [
-        f"One row is {'an order' if preset.row == 'order' else 'a line'}. "
-        f"Written in: {', '.join(preset.encodings)}.",
-        "",
-        "| our column | column of the export | else, where it is empty, masked or damaged | needed |",
-        "|---|---|---|---|",
-    ]
-    for column, names in preset.columns.items():
-        own = " or ".join(f"`{name}`" for name in names)
-        others = ", then ".join(f"`{name}`" for name in preset.fallback.get(column, ()))
-        lines.append(f"| {column} | {own} | {others} | {'yes' if column in preset.required else ''} |")
-    words = [
-        *((f"order_status: {status}", found) for status, found in preset.statuses.items()),
-        *((f"refund_flag: {refund}", found) for refund, found in preset.refund_words.items()),
-    ]
-    if words:
-        lines += ["", "| what it means | words |", "|---|---|"]
-        lines += [f"| {what} | {', '.join(f'`{word}`' for word in found)} |" for what, found in words]
-    notes = []
-    if preset.fill_from_order:
-        notes.append(f"On an order's first row only: {', '.join(preset.fill_from_order)}.")
-    if preset.row == "order":
-        separators = " ".join(f"`{separator}`" for separator in preset.title_separator)
-        notes.append(f"Titles are separated by one of: {separators}.")
-    if preset.beside:
-        notes.append(f"Files beside it may be: {', '.join(f'`{name}`' for name in preset.beside)}.")
-    if preset.credit_note_prefix:
-        notes.append(f"Orders that begin with `{preset.credit_note_prefix}` are credit notes.")
-    if preset.not_products:
-        notes.append(f"No products: {', '.join(f'`{code}`' for code in preset.not_products)}.")
-    for note in notes:
-        lines += ["", note]
-    return "\n".join(lines)
-
-
-def written_anew(text: str) -> str:
-    """The page with all its tables made from the presets."""
-    return BLOCK.sub(
-        lambda block: f"{block[1]}\n{table_of(load_preset(block['name']))}\n\n{block[3]}",
-        text,
-    )
 
 
 def test_the_tables_are_those_of_the_presets() -> None:
     text = PAGE.read_text("utf-8")
-    assert text == written_anew(text), "run python -m rfm_pipeline_tests.ingest.presets.test_presets_docs"
+    assert text == up_to_date(text), "run python -m docs.generate"
 
 
 def test_every_shipped_preset_is_on_the_page_once() -> None:
@@ -77,7 +32,7 @@ def test_every_shipped_preset_is_on_the_page_once() -> None:
 def test_a_changed_preset_makes_the_page_stale() -> None:
     preset = load_preset("jd")
     other = preset.model_copy(update={"columns": {**preset.columns, "sku": ("货号",)}})
-    assert table_of(other) != table_of(preset)
+    assert preset_tables(other) != preset_tables(preset)
 
 
 @pytest.mark.parametrize("key", [key for key in Preset.model_fields if key != "name"])
@@ -118,7 +73,3 @@ def test_own_presets_on_the_page_can_be_loaded(tmp_path: Path) -> None:
     (tmp_path / "presets" / "mine.yaml").write_text(example, "utf-8")
     preset = load_preset("mine", tmp_path)
     assert set(preset.required) <= set(preset.columns)
-
-
-if __name__ == "__main__":
-    PAGE.write_text(written_anew(PAGE.read_text("utf-8")), "utf-8")
