@@ -88,7 +88,7 @@ def settings() -> str:
         parts += ["| setting | type | default | meaning |", "|---|---|---|---|"]
         default = None if field.is_required() else field.get_default(call_default_factory=True)
         parts += [
-            f"| `{path}` | {kind} | {default} | {_cell(meanings[path])} |"
+            f"| `{path.removeprefix(f'{name}.')}` | {kind} | {default} | {_cell(meanings[path])} |"
             for path, kind, default in _fields(name, section, default)
         ]
         parts.append("")
