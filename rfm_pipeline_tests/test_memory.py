@@ -58,8 +58,8 @@ def bounded_shop(home):
     assert "polars" not in sys.modules
     raise Reached
 
-for module in ("cli", "cli_recall", "cli_tags"):
-    import_module(f"rfm_pipeline.{module}").bounded_shop = bounded_shop
+for module in ("app", "recall", "tags"):
+    import_module(f"rfm_pipeline.cli.{module}").bounded_shop = bounded_shop
 for line in sys.stdin.read().splitlines():
     done = CliRunner().invoke(app, line.split())
     assert isinstance(done.exception, Reached), (line, done.exception, done.output)
@@ -84,6 +84,7 @@ def test_every_command_that_works_with_tables_sets_the_bound_before_polars_is_th
     assert done.stdout.splitlines() == lines
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux's /proc")
 def test_a_run_over_many_lines_stays_within_the_memory_and_threads_of_the_settings(tmp_path: Path) -> None:
     shop = Drawn(lines=250_000, customers=40_000)
