@@ -25,6 +25,8 @@ from rfm_pipeline.weeks import weeks_between
 from rfm_pipeline_tests.helpers import diagnose, ingest, make_shop, small_warehouse
 from rfm_pipeline_tests.warehouse.spark.engines import SMALL, assert_same_rows, rows_of
 
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
+
 LAST_WEEK = date(2026, 6, 29)
 WEEKS = weeks_between(date(2026, 5, 25), LAST_WEEK)
 CANONICAL = (
@@ -75,6 +77,7 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
     return warehouse.read(f"select {CANONICAL} from order_lines order by order_id, line_no")
 
 
+@pytest.mark.slow
 def test_files_that_come_in_change_and_go_make_the_same_rows(lines: pl.DataFrame, tmp_path: Path) -> None:
     landing = make_shop(tmp_path / "landing", shop={"first_week": WEEKS[0]})
     shop = on_dataset(tmp_path / "dataset")

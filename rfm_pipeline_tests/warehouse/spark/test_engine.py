@@ -44,6 +44,7 @@ from rfm_pipeline_tests.warehouse.spark.engines import (
     rows_of,
 )
 
+# one session for all tests of the local engine
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -51,7 +52,6 @@ LAST_WEEK = date(2026, 6, 29)
 RFM = """
 select week, as_of, customer_id, {recency_days} as recency_days, frequency, {monetary} as monetary,
     first_order_at, last_order_at, last_return_at
-from rfm_pipeline_tests.hypothesis_profiles import examples
 from customer_rfm where week in (select week from target_weeks)
 """
 
@@ -101,6 +101,7 @@ def tried(warehouse: Warehouse) -> Iterator[Session]:
 # Row for row
 
 
+@pytest.mark.slow
 def test_the_demo_shop_goes_through_all_four_stages_with_the_same_rows(tmp_path: Path) -> None:
     homes = {engine: tmp_path / engine for engine in ("duckdb", "spark")}
     for engine, home in homes.items():
@@ -149,6 +150,7 @@ def warehouse_of_home(home: Path) -> Warehouse:
     return engine_of(load_shop(home))
 
 
+@pytest.mark.slow
 @needs_online_retail
 def test_the_online_retail_year_has_the_same_rows(tmp_path: Path) -> None:
     shop = online_retail(tmp_path / "home")

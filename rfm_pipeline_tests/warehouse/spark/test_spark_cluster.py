@@ -32,7 +32,8 @@ from rfm_pipeline_tests.warehouse.spark.engines import (
 )
 from rfm_pipeline_tests.warehouse.spark.processes import kill_group, wait_until
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
+# not the local engine's group: each change from one master to the other would start Spark again
+pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.xdist_group("spark_cluster")]
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 WEEKS = weeks_between(date(2026, 1, 5), date(2026, 6, 29))

@@ -16,7 +16,7 @@ from rfm_pipeline_tests.helpers import diagnose, small_warehouse
 from rfm_pipeline_tests.warehouse.spark.engines import assert_same_rows, make_all, on_spark, rows_of
 from rfm_pipeline_tests.warehouse.spark.processes import kill_group, wait_until
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
+pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.xdist_group("spark")]
 
 LAST_WEEK = date(2026, 6, 29)
 TOGETHER = {"segment_thresholds": "customer_segments", "bestsellers": "silent_churners"}
