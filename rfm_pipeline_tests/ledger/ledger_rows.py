@@ -113,10 +113,27 @@ def start(work: Callable[[str, Any], None], url: str) -> Any:
     return process
 
 
-def killed_after(work: Callable[[str, Any], None], url: str, seconds: float) -> None:
-    """Runs ``work(url, ready)``, which doesn't end by itself, and kills it some time after it is ready."""
-    process = start(work, url)
-    time.sleep(seconds)
+def killed_in_round(work: Callable[[str, Any], None], url: str, rounds: int, share: float = 0.0) -> None:
+    """Runs ``work(url, done)`` and kills it in the middle of a round.
+
+    Args:
+        work: Calls ``done()`` once it is ready and then after each round of its work; doesn't end by itself.
+        url: The ledger's.
+        rounds: How many rounds it does before it is killed.
+        share: How far into the next round it is killed, in lengths of the last round.
+    """
+    here, there = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(target=work, args=(url, functools.partial(there.send, None)))
+    process.start()
+    there.close()
+    begun = ended = time.monotonic()
+    for _ in range(1 + rounds):
+        begun = ended
+        assert here.poll(_PATIENCE), f"{work.__name__} did not end a round in {_PATIENCE} seconds"
+        here.recv()
+        ended = time.monotonic()
+    # right after it is ready, the length of a round is not known yet
+    time.sleep(share * (ended - begun) if rounds else 0.0)
     process.kill()
     process.join(_PATIENCE)
     assert process.exitcode == -signal.SIGKILL

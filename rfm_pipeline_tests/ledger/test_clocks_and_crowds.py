@@ -1,5 +1,6 @@
 """Clocks that jump by years, and many processes at once: neither changes what the ledger says."""
 
+import functools
 from datetime import datetime, timedelta
 from itertools import cycle
 from typing import Any
@@ -24,7 +25,6 @@ from rfm_pipeline_tests.ledger.ledger_rows import (
 
 JUMPS = [datetime(2031, 5, 1), datetime(1999, 1, 1), datetime(2024, 3, 11), datetime(2001, 9, 9, 1, 46, 40)]
 CROWD = [f"p{number}" for number in range(8)]
-ROUNDS = 12
 
 
 # --- clocks ---------------------------------------------------------------------------------------
@@ -101,12 +101,12 @@ def test_who_is_forgotten_and_what_is_confirmed_stays_so(jumped: Ledger) -> None
 # --- crowds ---------------------------------------------------------------------------------------
 
 
-def _do_everything(url: str, name: str, barrier: Any, answers: Any) -> None:
+def _do_everything(rounds: int, url: str, name: str, barrier: Any, answers: Any) -> None:
     ledger = Ledger(url)
     mine = CROWD.index(name)
     barrier.wait()
     got = []
-    for number in range(ROUNDS):
+    for number in range(rounds):
         week = WEEK + timedelta(weeks=number * len(CROWD) + mine)
         who = f"{name}-{number}"
         ledger.note_landings([(who, "f.csv")])
@@ -119,14 +119,15 @@ def _do_everything(url: str, name: str, barrier: Any, answers: Any) -> None:
     answers.put(got)
 
 
-def test_eight_processes_at_once_get_all_their_work_done(url: str) -> None:
+@pytest.mark.parametrize("rounds", [3, pytest.param(12, marks=pytest.mark.slow)])
+def test_eight_processes_at_once_get_all_their_work_done(url: str, rounds: int) -> None:
     """From the first use on: no "database is locked", no deadlock, nothing lost, nothing twice."""
-    told = in_step(_do_everything, url, CROWD, len(CROWD))
+    told = in_step(functools.partial(_do_everything, rounds), url, CROWD, len(CROWD))
     ledger = Ledger(url)
-    work = len(CROWD) * ROUNDS
+    work = len(CROWD) * rounds
     assert len(ledger.sealed_weeks()) == ledger.assignments().height == work
     assert ledger.tag_actions()["status"].to_list() == [DONE] * work
     assert ledger.tag_calls().select("status", "attempts").unique().rows() == [(DONE, 1)]
     assert sorted(ledger.landing_positions().values()) == list(range(1, work + 1))
     # each message was one process's
-    assert [sum(claims) for claims in zip(*told, strict=True)] == [1] * ROUNDS
+    assert [sum(claims) for claims in zip(*told, strict=True)] == [1] * rounds

@@ -23,7 +23,7 @@ from rfm_pipeline_tests.ledger.ledger_rows import (
     WEEK,
     calls,
     in_step,
-    killed_after,
+    killed_in_round,
     outcome,
     seal,
     statuses,
@@ -254,25 +254,29 @@ def test_four_processes_that_come_first_make_one_ledger(url: str, is_old: bool) 
     assert version(url) == migrations.NEWEST
 
 
-def _upgrade_slowly(url: str, ready: Callable[[], None]) -> None:
+def _upgrade_slowly(url: str, done: Callable[[], None]) -> None:
+    """Each statement is a round."""
     ledger = Ledger(url)
 
     @sa.event.listens_for(ledger._engine, "after_cursor_execute")
     def slowly(*_: Any) -> None:
+        done()
         time.sleep(0.01)
 
-    ready()
+    done()
     ledger.sealed_weeks()
-    time.sleep(600)
+    while True:  # statements that nobody waits for any more
+        done()
+        time.sleep(0.01)
 
 
 def test_killed_in_the_middle_an_upgrade_leaves_the_old_ledger_or_the_new(url: str) -> None:
-    """Ten times, each a little later than the one before; in the end it is upgraded all the same."""
+    """Ten times, each eight statements later than the one before; in the end it is upgraded all the same."""
     old, new = FIRST_TABLES, {*METADATA.tables, migrations.VERSION_TABLE}
     make_old(url)
     seen = []
     for number in range(10):
-        killed_after(_upgrade_slowly, url, number * 0.08)
+        killed_in_round(_upgrade_slowly, url, number * 8)
         found = tables(url)
         assert found in (old, new)
         assert version(url) == (migrations.NEWEST if found == new else None)

@@ -1,5 +1,6 @@
 """The right to be forgotten: a person is gone from everything the program keeps, and only that person."""
 
+import io
 import os
 import random
 import shutil
@@ -20,7 +21,6 @@ import xlsxwriter
 
 from rfm_pipeline.cli.app import main
 from rfm_pipeline.contacts.edit_detection import mark_of, marked
-from rfm_pipeline.demo.sample_shop import make_sample
 from rfm_pipeline.errors import RfmError, WarehouseBusyError
 from rfm_pipeline.ledger import Ledger, tombstone_digest
 from rfm_pipeline.privacy.forget import Traces, forget
@@ -37,6 +37,7 @@ from rfm_pipeline_tests.orchestration.test_killed_runs import (
     tag_files,
     warehouse_rows,
 )
+from rfm_pipeline_tests.shared_homes import SharedHomes, copy_home
 
 KILLS = 5
 SOMEBODY_ELSE = "X-was-forgotten-before"
@@ -83,11 +84,9 @@ def texts(rows: dict[str, list[Any]]) -> str:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ran(shared_homes: SharedHomes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shop whose newest week went through all stages; somebody was forgotten before, so it has a salt."""
-    home = tmp_path_factory.mktemp("shops") / "ran"
-    make_sample(home, customers=200, weeks=32, seed=3, last_week=date(2026, 6, 29))
-    finish(rfm_run(home))
+    home = copy_home(shared_homes.sample_that_was_run(), tmp_path_factory.mktemp("shops") / "ran")
     Ledger(load_shop(home).ledger_url).forget(SOMEBODY_ELSE)
     return home
 
@@ -241,6 +240,7 @@ def rfm_forget(home: Path, customer_id: str) -> "subprocess.Popen[bytes]":
     )
 
 
+@pytest.mark.slow
 def test_kills_at_random_moments_change_nothing(ran: Path, tmp_path: Path, customer: str) -> None:
     calm = tmp_path / "calm"
     shutil.copytree(ran, calm)
@@ -332,27 +332,21 @@ def test_the_command_says_in_counts_what_goes_and_tells_nothing_of_the_person(
     assert not [value for value in own if len(value) > 5 and value in told]
 
 
-def answer(home: Path, customer_id: str, words: str) -> "subprocess.CompletedProcess[str]":
-    """Calls the command without --yes and answers what it asks."""
-    command = "from rfm_pipeline.cli.app import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", command, "forget", customer_id, "--home", str(home)],
-        input=words,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_without_yes_it_asks_and_only_a_yes_changes_anything(
+    home: Path, customer: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(words: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.stdin", io.StringIO(words))
+        return rfm("forget", customer, "--home", home), capsys.readouterr().out
 
-
-def test_without_yes_it_asks_and_only_a_yes_changes_anything(home: Path, customer: str) -> None:
     before = contents(home)
     for words in ("n\n", ""):
-        asked = answer(home, customer, words)
-        assert asked.returncode == 1
-        assert "1 row of recall_list go" in asked.stdout
-        assert f"Forget customer {customer}" in asked.stdout
+        code, asked = answer(words)
+        assert code == 1
+        assert "1 row of recall_list go" in asked
+        assert f"Forget customer {customer}" in asked
         assert contents(home) == before
-    assert answer(home, customer, "y\n").returncode == 0
+    assert answer("y\n")[0] == 0
     assert customer not in texts(warehouse_rows(home))
 
 
