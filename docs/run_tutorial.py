@@ -25,6 +25,7 @@ SHOWN_FOLDER = "/home/lin/rfm_pipeline"
 SECONDS = 540
 
 _BLOCK = re.compile(r"(?<=^```console\n)(?P<text>.*?)(?=^```$)", re.DOTALL | re.MULTILINE)
+_OWN = ("RFM_", "DAGSTER_", "FORCE_COLOR", "TTY_", "GITHUB_ACTIONS")
 _PROGRESS = re.compile(r"^ *\d+\.\d s  ")
 
 
@@ -55,10 +56,11 @@ def run(commands: Sequence[str], folder: Path) -> list[Step]:
     """
     bash = shutil.which("bash")
     assert bash is not None, "the tutorial's commands are for bash"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RFM_")} | {
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_OWN)} | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "80",
         "TERM": "dumb",
+        "LC_ALL": "C.UTF-8",  # the order of `ls`
     }
     done = []
     for command in commands:
