@@ -31,7 +31,12 @@ TAGS = {"A": "静默召回-A类爆款客", "B": "静默召回-B类特惠客", "C
 
 
 def make_wecom_home(
-    home: Path, server: WecomServer, *, rate: float | None = None, **recall: Any
+    home: Path,
+    server: WecomServer,
+    *,
+    rate: float | None = None,
+    timeout_seconds: float = 1.5,
+    **recall: Any,
 ) -> RecallHome:
     """A home that is connected, without a hold-out and without a limit on calls unless asked for."""
     shop = make_shop(
@@ -42,7 +47,7 @@ def make_wecom_home(
             "confirmed": True,
             "base_url": server.base_url,
             "requests_per_second": rate,
-            "timeout_seconds": 1.5,
+            "timeout_seconds": timeout_seconds,
         },
     )
     return recall_home_in(shop)
