@@ -13,6 +13,7 @@ from rfm_pipeline.ingest import checks as ingest_checks
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.orchestration import schedules, sensors
 from rfm_pipeline.orchestration.jobs import build_jobs
+from rfm_pipeline.orchestration.week_plan_sensor import build_week_plan_sensor
 from rfm_pipeline.recall import assets as recall
 from rfm_pipeline.recall.resources import wecom_access
 from rfm_pipeline.review import assets as review
@@ -52,10 +53,10 @@ def build_defs(home: Path) -> dg.Definitions:
         assets=[asset for stage in stages for asset in stage],
         jobs=jobs,
         schedules=[
-            schedules.build_schedule(job_of["weekly_job"]),
+            schedules.build_schedule(shop, job_of["ingest_job"]),
             schedules.build_catch_up(shop, job_of["send_job"]),
         ],
-        sensors=[sensors.build_failure_alert(shop)],
+        sensors=[sensors.build_failure_alert(shop), build_week_plan_sensor(shop, job_of)],
         resources={
             "warehouse": open_warehouse(shop),
             "ledger": Ledger(lambda: shop.ledger_url),

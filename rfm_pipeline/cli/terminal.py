@@ -113,6 +113,8 @@ def print_summary(shop: Shop, report: RunReport) -> None:
         console.print(f"{untagged} to contact said no to WeCom: they get no tag there, and no words for it")
     for first, last in report.history:
         console.print(f"history filled in: {first}" + ("" if first == last else f" to {last}"))
+    for line in report.plan:
+        console.print(f"week plan: {escape(line)}", soft_wrap=True, highlight=False)
     _print_tags(console, shop, report)
     _print_outreach(console, report)
     if shop.wecom.enabled:

@@ -40,12 +40,14 @@ class RunReport:
     Attributes:
         history: The weeks that were filled in or made again, as ranges.
         weeks: The weeks that went through all four stages.
+        plan: Which other weeks were made again, are held, or were made with other thresholds, and why.
         metadata: What each asset reported, by asset and entry, of the last job.
         warnings: Checks that did not pass but block nothing, as (table, check, description).
     """
 
     history: list[tuple[date, date]] = field(default_factory=list)
     weeks: list[date] = field(default_factory=list)
+    plan: list[str] = field(default_factory=list)
     metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -103,6 +105,7 @@ def note_last_run(shop: Shop, inputs: Inputs, report: RunReport) -> None:
         "inputs": inputs.digest,
         "made": _made(shop),
         "weeks": [str(week) for week in report.weeks],
+        "plan": report.plan,
         # the other counts are the week's, not the run's
         "told": told | {"customer_tags": told["customer_tags"] | {"sent": 0}},
         "warnings": report.warnings,
@@ -126,6 +129,8 @@ def report_if_up_to_date(shop: Shop) -> RunReport | None:
         return None
     return RunReport(
         weeks=[date.fromisoformat(week) for week in note["weeks"]],
+        # a note of an older version has none
+        plan=note.get("plan", []),
         metadata=note["told"],
         warnings=[(table, check, figures) for table, check, figures in note["warnings"]],
     )

@@ -15,29 +15,25 @@ from typing import Any
 import dagster as dg
 
 from rfm_pipeline.definitions import build_defs
-from rfm_pipeline.diagnose.pipeline import newest_order_at, require_coverage
-from rfm_pipeline.diagnose.schemas import NEW_SILENT_CHURNERS
+from rfm_pipeline.diagnose.pipeline import require_coverage
 from rfm_pipeline.errors import CoverageError, RfmError
 from rfm_pipeline.home.warehouse import open_warehouse
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.notifications import alerts
 from rfm_pipeline.orchestration.failures import CHECKS_FAILED, StepFailure, failed_steps
 from rfm_pipeline.orchestration.last_run import RunReport, forget_last_run, inputs_of, note_last_run
+from rfm_pipeline.orchestration.run_tags import REASON_TAG, range_tags
+from rfm_pipeline.orchestration.week_facts import read_facts
+from rfm_pipeline.orchestration.week_plan import WeekPlan, plan_summary, plan_weeks
 from rfm_pipeline.recall.resources import robot_key_of
 from rfm_pipeline.recall.sinks.connection import CONFIRMED_TAG
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
-from rfm_pipeline.weeks import name_range, newest_covered_week, ranges, shop_now, weeks_between
+from rfm_pipeline.weeks import name_range, shop_now
 
 Say = Callable[[str], None]
-# ends at the first line of a second order
-_ONE_ORDER = """
-select exists (from order_lines) and not exists (
-    from order_lines where order_id <> (select order_id from order_lines limit 1)
-)
-"""
-_RANGE_START = "dagster/asset_partition_range_start"
-_RANGE_END = "dagster/asset_partition_range_end"
+ALWAYS = "the newest covered week, whose contacts, opt-outs or outcomes may have changed"
+"""Why a command takes a week through all stages that the plan would keep."""
 
 
 def prepare_instance(shop: Shop) -> None:
@@ -133,16 +129,18 @@ class Runner:
         with dg.DagsterInstance.get() as instance, self._logger() as logger:
             execute = _Executor(defs, instance, logger, self._report, self._alert)
             ingest = execute("ingest_job")
-            weeks = self._weeks_to_make(asked)
+            plan = self._plan(asked or ())
+            self._report.plan = plan_summary(plan)
             later = [key for key in execute.asset_keys("weekly_job") if key not in ingest]
             history = [key for key in execute.asset_keys("history_job") if key not in ingest]
-            for first, last in ranges(self._weeks_to_fill(before=weeks[0])):
-                self._say(f"history {name_range([first, last] if first != last else [first])}")
-                execute("history_job", weeks_between(first, last), history)
-                self._report.history.append((first, last))
-            self._say(f"week {name_range(weeks)}")
-            execute("weekly_job", weeks, later)
-        self._report.weeks = weeks
+            for part in plan.history:
+                self._say(f"history {name_range(part.weeks)}")
+                execute("history_job", part.weeks, history, {REASON_TAG: part.reason})
+                self._report.history.append((part.weeks[0], part.weeks[-1]))
+            self._say(f"week {name_range(plan.all_stages)}")
+            why = plan.due.reason if plan.due else ALWAYS
+            execute("weekly_job", plan.all_stages, later, {REASON_TAG: why})
+        self._report.weeks = list(plan.all_stages)
 
     def _alert(self, failed: Sequence[alerts.Alert]) -> None:
         """Tells the team's group; an alert that can't be sent is said here, and nothing more."""
@@ -163,37 +161,31 @@ class Runner:
 
         yield progress
 
-    def _weeks_to_make(self, asked: Sequence[date] | None) -> list[date]:
-        """The asked weeks, or the newest covered one; refused before any work if the orders don't do."""
-        now = shop_now(self._shop)
+    def _plan(self, asked: Sequence[date]) -> WeekPlan:
+        """The week plan after the ingest; refused before any more work if the orders don't do.
+
+        Raises:
+            CoverageError: If a week that is asked for is held, or there is none that is not.
+        """
         with self._warehouse.transaction() as session:
-            newest = newest_order_at(session, now)
-            is_single = session.value(_ONE_ORDER)
-        if is_single:
+            facts = read_facts(session, self._shop, shop_now(self._shop))
+        plan = plan_weeks(self._shop, facts, asked)
+        if facts.is_single_order:
             raise CoverageError(
                 f"{self._shop.orders_dir} holds one order only: that is too little to tell who fell silent. "
                 "Load the shop's whole order history."
             )
         if asked:
-            require_coverage(self._shop, newest, asked)
-            return list(asked)
-        week = newest_covered_week(self._shop, newest, now)
-        if week is None:
+            require_coverage(self._shop, facts.newest_order_at, asked)
+        elif not plan.all_stages:
+            newest = facts.newest_order_at
             reach = "there is no order yet" if newest is None else f"the newest order is of {newest.date()}"
             raise CoverageError(
                 f"no closed week of the shop's grid is covered by the orders: {reach}, the grid begins with "
                 f"{self._shop.shop.first_week} (shop.first_week in shop.yaml). Load newer orders or set an "
                 "earlier first week."
             )
-        return [week]
-
-    def _weeks_to_fill(self, before: date) -> list[date]:
-        """The weeks before the asked ones that have no snapshot, or one that its orders have overtaken."""
-        grid = weeks_between(self._shop.shop.first_week, before)[:-1]
-        with self._warehouse.transaction() as session:
-            made = session.snapshot_weeks(NEW_SILENT_CHURNERS.name)
-            stale = session.stale_weeks(NEW_SILENT_CHURNERS.name)
-        return [week for week in grid if week not in made or week in stale]
+        return plan
 
 
 class _RunFailedError(RfmError):
@@ -240,7 +232,7 @@ class _Executor:
         if len(weeks) == 1:
             partition["partition_key"] = str(weeks[0])
         elif weeks:
-            partition["tags"] |= {_RANGE_START: str(weeks[0]), _RANGE_END: str(weeks[-1])}
+            partition["tags"] |= range_tags(weeks)
         result = self._defs.resolve_job_def(job).execute_in_process(
             instance=self._instance,
             raise_on_error=False,

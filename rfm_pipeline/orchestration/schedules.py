@@ -1,29 +1,31 @@
-"""The schedules: Monday's week, and every day what a run left open."""
-
-from typing import Any
+"""The schedules: Monday's orders, and every day what a run left open."""
 
 import dagster as dg
 
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.orchestration.jobs import Job
+from rfm_pipeline.orchestration.run_tags import REASON_TAG
 from rfm_pipeline.recall import tagging
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.weeks import newest_closed_week, shop_now
 
 HOUR, MINUTE = 6, 0
 
-# what Dagster's builders return has no public name
-Schedule = Any
 
+def build_schedule(shop: Shop, ingest_job: Job) -> dg.ScheduleDefinition:
+    """Monday 06:00 in the shop's time zone: looks for the last orders of the week that has just closed.
 
-def build_schedule(weekly_job: Job) -> Schedule:
-    """Monday 06:00 in the shop's time zone (the partitions'), for the week that has just closed."""
-    return dg.build_schedule_from_partitioned_job(
-        weekly_job,
+    What follows from them is ``week_plan_sensor``'s: the week runs as soon as the orders cover it, now or
+    after a later ingest.
+    """
+    return dg.ScheduleDefinition(
         name="weekly_schedule",
-        description="Monday 06:00 shop time, for the week just closed.",
-        hour_of_day=HOUR,
-        minute_of_hour=MINUTE,
+        job=ingest_job,
+        cron_schedule=f"{MINUTE} {HOUR} * * 1",
+        execution_timezone=shop.shop.timezone,
+        description="Monday 06:00 shop time: looks for the orders of the week just closed. week_plan_sensor "
+        "then takes it through all stages, once the orders cover it.",
+        tags={REASON_TAG: "a week has closed"},
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
 

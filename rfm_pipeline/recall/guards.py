@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 
 from rfm_pipeline.contacts.reach import Reach
 from rfm_pipeline.ledger import Ledger
+from rfm_pipeline.orchestration.run_tags import CAUSE_TAG
 from rfm_pipeline.recall import tagging
 from rfm_pipeline.recall.schemas import RECALL_LIST
 from rfm_pipeline.shop import Shop
@@ -34,6 +35,11 @@ def refuse_weeks(shop: Shop, weeks: Sequence[date], run_tags: Mapping[str, str],
     newest = newest_closed_week(shop, now)
     if weeks[0] > newest:
         return f"week {weeks[0]} is not over yet"
+    if weeks[0] != newest and CAUSE_TAG in run_tags:
+        return (
+            f"week {weeks[0]} is not the newest closed week ({newest}), and no other is sent by a run that "
+            "began by itself"
+        )
     if weeks[0] != newest and not shop.recall.allow_past_weeks:
         return (
             f"week {weeks[0]} is not the newest closed week ({newest}); "

@@ -8,7 +8,7 @@ stages' business.
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -317,18 +317,21 @@ class Warehouse:
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
     _held: list[duckdb.DuckDBPyConnection] = field(default_factory=list, repr=False, compare=False)
 
-    def _connect(self) -> duckdb.DuckDBPyConnection:
+    def _connect(
+        self, *, wait_seconds: float | None = None, read_only: bool = False
+    ) -> duckdb.DuckDBPyConnection:
         config: dict[str, Any] = {
             "memory_limit": self.memory_limit,
             "preserve_insertion_order": False,
         }
         if self.threads is not None:
             config["threads"] = self.threads
-        deadline = time.monotonic() + self.lock_wait_seconds
+        patience = self.lock_wait_seconds if wait_seconds is None else wait_seconds
+        deadline = time.monotonic() + patience
         pause = 0.05
         while True:
             try:
-                return duckdb.connect(str(self.path), config=config)
+                return duckdb.connect(str(self.path), read_only=read_only, config=config)
             except duckdb.IOException as error:
                 locked = _LOCKED.search(str(error))
                 if locked is None:
@@ -336,7 +339,7 @@ class Warehouse:
                 if time.monotonic() >= deadline:
                     raise WarehouseBusyError(
                         f"{self.path} is in use by process {locked[1]} since more than "
-                        f"{self.lock_wait_seconds:g} s. Wait for that run to end, or stop it, then run again."
+                        f"{patience:g} s. Wait for that run to end, or stop it, then run again."
                     ) from None
                 self.sleep(pause)
                 pause = min(pause * 2, 1.0)
@@ -368,6 +371,22 @@ class Warehouse:
                 raise
             connection.execute("commit")
             self._after_commit(session)
+
+    @contextmanager
+    def glance(self) -> Iterator[Session]:
+        """A look at the tables that writes nothing, waits for nobody, and holds the file for moments only.
+
+        For who looks often and can look again later, such as a sensor.
+
+        Raises:
+            WarehouseBusyError: If another process writes at the moment.
+            FileNotFoundError: If there is no warehouse yet.
+        """
+        if not self.path.exists():
+            raise FileNotFoundError(self.path)
+        with closing(self._connect(wait_seconds=0, read_only=True)) as connection:
+            connection.execute("begin transaction read only")
+            yield self._session(connection)
 
     def _session(self, connection: duckdb.DuckDBPyConnection) -> Session:
         """The transaction's session; another engine's is of another kind."""

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zoneinfo import ZoneInfo
@@ -18,7 +18,10 @@ import dagster as dg
 import pytest
 
 from rfm_pipeline.definitions import build_defs
+from rfm_pipeline.orchestration.week_plan import Facts, plan_weeks
+from rfm_pipeline.orchestration.week_plan_sensor import RELEASE_AFTER
 from rfm_pipeline.shop import Shop
+from rfm_pipeline.weeks import WEEK
 from rfm_pipeline_tests.helpers import make_shop
 
 SNAPSHOT = Path(__file__).with_name("definitions_snapshot.txt")
@@ -134,21 +137,25 @@ def test_the_shops_own_settings_reach_the_partitions_and_the_schedule(tmp_path: 
 @pytest.mark.parametrize(
     ("now", "week"),
     [
-        (datetime(2025, 3, 10, 6, 0), "2025-03-03"),
+        (datetime(2025, 3, 10, 6, 0), date(2025, 3, 3)),
         # the clocks went forward on Sunday the 30th in London, and back on Sunday 26 October
-        (datetime(2025, 3, 31, 6, 0), "2025-03-24"),
-        (datetime(2025, 10, 27, 6, 0), "2025-10-20"),
+        (datetime(2025, 3, 31, 6, 0), date(2025, 3, 24)),
+        (datetime(2025, 10, 27, 6, 0), date(2025, 10, 20)),
     ],
 )
 @pytest.mark.parametrize("timezone", ["Asia/Shanghai", "Europe/London", "America/New_York"])
-def test_the_schedule_asks_for_the_week_just_closed(
-    tmp_path: Path, now: datetime, week: str, timezone: str
+def test_the_schedule_looks_for_orders_when_the_week_just_closed_may_begin(
+    tmp_path: Path, now: datetime, week: date, timezone: str
 ) -> None:
     shop = make_shop(tmp_path, shop={"timezone": timezone, "first_week": date(2025, 1, 6), "last_week": None})
     schedule = build_defs(shop.home).resolve_schedule_def("weekly_schedule")
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 6 * * 1", timezone)
     tick = dg.build_schedule_context(scheduled_execution_time=now.replace(tzinfo=ZoneInfo(timezone)))
-    requests = schedule.evaluate_tick(tick).run_requests
-    assert [request.partition_key for request in requests or []] == [week]
+    assert len(schedule.evaluate_tick(tick).run_requests or []) == 1
+    facts = Facts(now, newest_order_at=now)
+    assert plan_weeks(shop, facts, release_after=RELEASE_AFTER).all_stages == (week,)
+    too_early = Facts(now - timedelta(seconds=1), newest_order_at=now)
+    assert plan_weeks(shop, too_early, release_after=RELEASE_AFTER).all_stages == (week - WEEK,)
 
 
 def run_with_home(home: Path, *command: str, dagster_home: Path) -> subprocess.CompletedProcess[str]:

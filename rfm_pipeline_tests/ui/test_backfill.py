@@ -235,7 +235,7 @@ def test_tags_are_written_for_the_newest_week_only(shop: Shop, grid: list[date])
     assert [path.name for path in Path(shop.out_dir / "tags").iterdir()] == [f"{grid[-1]}.csv"]
 
 
-def test_the_week_runs_on_monday_at_six_and_what_is_left_open_daily_at_ten_in_the_shops_time_zone(
+def test_orders_are_looked_for_on_monday_at_six_and_what_is_left_open_daily_at_ten_in_the_shops_time_zone(
     server: Server, shop: Shop
 ) -> None:
     schedules = server.ask(
@@ -244,6 +244,6 @@ def test_the_week_runs_on_monday_at_six_and_what_is_left_open_daily_at_ten_in_th
         } } } } }"""
     )["repositoriesOrError"]["nodes"][0]["schedules"]
     running = {"executionTimezone": shop.shop.timezone, "scheduleState": {"status": "RUNNING"}}
-    weekly = {"name": "weekly_schedule", "cronSchedule": "0 6 * * 1", "pipelineName": "weekly_job"}
+    weekly = {"name": "weekly_schedule", "cronSchedule": "0 6 * * 1", "pipelineName": "ingest_job"}
     catch_up = {"name": "catch_up_schedule", "cronSchedule": "0 10 * * *", "pipelineName": "send_job"}
     assert sorted(schedules, key=lambda schedule: schedule["name"]) == [catch_up | running, weekly | running]

@@ -65,7 +65,7 @@ def landed_files(
         The exports, and the names of those that are still being written: they are left for the next run.
     """
     folder = shop.orders_dir
-    paths = [path for path in sorted(folder.rglob("*")) if is_order_file(path)]
+    paths = export_paths(folder)
     before = {path: state_of(path) for path in paths}
     if any(state.is_fresh for state in before.values()):
         pause(_PAUSE_SECONDS)
@@ -82,9 +82,20 @@ def landed_files(
     return files, growing
 
 
+def export_paths(folder: Path) -> list[Path]:
+    """The exports below a landing folder, by name."""
+    return [path for path in sorted(folder.rglob("*")) if is_order_file(path)]
+
+
+def landing_states(folder: Path) -> dict[str, FileState]:
+    """The states of the exports below a landing folder, by name; no file is opened."""
+    return {path.relative_to(folder).as_posix(): state_of(path) for path in export_paths(folder)}
+
+
 def known_hashes(session: Session) -> dict[tuple[str, FileState], str]:
     """The content of files by name and state, as the last run noted it."""
-    session.execute(_CREATE)
+    if not session.has("landing_states"):
+        return {}
     rows = session.execute(
         "select file_name, content_hash, size, modified_ns, changed_ns, inode from landing_states"
     )
@@ -99,6 +110,7 @@ def note_hashes(session: Session, landed: Sequence[Landing]) -> None:
     rows = [(file.name, *file.state, file.content_hash) for file in settled]
     columns = ("file_name", "size", "modified_ns", "changed_ns", "inode", "content_hash")
     schema = dict(zip(columns, (pl.String, pl.Int64, pl.Int64, pl.Int64, pl.UInt64, pl.String), strict=True))
+    session.execute(_CREATE)
     session.execute("delete from landing_states")
     with session.frames(states=pl.DataFrame(rows, schema=schema, orient="row")):
         session.execute("insert into landing_states by name select * from states")

@@ -12,7 +12,7 @@ Belongs here: the transaction that hands its big statements to Spark. Starting S
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -281,10 +281,20 @@ class SparkWarehouse(Warehouse):
     copied: Mapping[str, Table] = field(kw_only=True, repr=False)
     cluster: ClusterSettings = field(kw_only=True)
 
-    def _connect(self) -> duckdb.DuckDBPyConnection:
-        connection = super()._connect()
+    def _connect(
+        self, *, wait_seconds: float | None = None, read_only: bool = False
+    ) -> duckdb.DuckDBPyConnection:
+        connection = super()._connect(wait_seconds=wait_seconds, read_only=read_only)
         self.store.connect(connection)
         return connection
+
+    @contextmanager
+    def glance(self) -> Iterator[Session]:
+        """:meth:`Warehouse.glance`; the file is opened to write, as the pointers are made on first use."""
+        if not self.path.exists():
+            raise FileNotFoundError(self.path)
+        with replace(self, lock_wait_seconds=0).transaction() as session:
+            yield session
 
     def _session(self, connection: duckdb.DuckDBPyConnection) -> SparkTransaction:
         return SparkTransaction(connection, self)
