@@ -1,5 +1,6 @@
 """Weeks as the diagnosis treats them: ranges, order, repeats, gaps, coverage, and what makes a week stale."""
 
+import shutil
 import tempfile
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -55,25 +56,45 @@ def make_literal_shop(home: Path) -> Shop:
     return make_shop(home, shop={"first_week": FIRST}, rules=rules)
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> Shop:
-    shop = make_literal_shop(tmp_path)
+def make_exported_shop(home: Path) -> Shop:
+    shop = make_literal_shop(home)
     write_export(shop, "orders.csv", *ORDERS, header=HEADER)
     return shop
 
 
-@pytest.fixture
-def warehouse(shop: Shop) -> Warehouse:
-    warehouse = small_warehouse(shop)
-    ingest(warehouse, shop)
-    return warehouse
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The warehouse file after the orders were loaded; tests get a copy."""
+    shop = make_exported_shop(tmp_path_factory.mktemp("loaded"))
+    ingest(small_warehouse(shop), shop)
+    return shop.warehouse_path
+
+
+@pytest.fixture(scope="module")
+def all_weeks(loaded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The warehouse file after every week was diagnosed; tests get a copy."""
+    shop = make_exported_shop(tmp_path_factory.mktemp("all_weeks"))
+    shutil.copy(loaded, shop.warehouse_path)
+    diagnose(small_warehouse(shop), shop, WEEKS)
+    return shop.warehouse_path
 
 
 @pytest.fixture
-def full(warehouse: Warehouse, shop: Shop) -> Warehouse:
+def shop(tmp_path: Path) -> Shop:
+    return make_exported_shop(tmp_path)
+
+
+@pytest.fixture
+def warehouse(shop: Shop, loaded: Path) -> Warehouse:
+    shutil.copy(loaded, shop.warehouse_path)
+    return small_warehouse(shop)
+
+
+@pytest.fixture
+def full(shop: Shop, all_weeks: Path) -> Warehouse:
     """The warehouse with every week diagnosed."""
-    diagnose(warehouse, shop, WEEKS)
-    return warehouse
+    shutil.copy(all_weeks, shop.warehouse_path)
+    return small_warehouse(shop)
 
 
 def assert_same_rows(one: Warehouse, other: Warehouse) -> None:

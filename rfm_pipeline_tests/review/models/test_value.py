@@ -13,9 +13,13 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-import statsmodels.api as sm
 from hypothesis import HealthCheck, given, settings
 
+from rfm_pipeline.diagnose.pipeline import (
+    write_customer_rfm,
+    write_customer_segments,
+    write_silent_churners,
+)
 from rfm_pipeline.errors import MissingWeekError
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.review.models.backtest import write_value_backtest
@@ -35,9 +39,9 @@ from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import as_of
 from rfm_pipeline_tests import reference_model as plain
-from rfm_pipeline_tests.helpers import diagnosed, make_shop, shop_of, small_warehouse, table_rows
+from rfm_pipeline_tests.helpers import ingest, make_shop, shop_of, small_warehouse, table_rows
 from rfm_pipeline_tests.hypothesis_profiles import examples
-from rfm_pipeline_tests.random_shops import FIRST_WEEK, shops
+from rfm_pipeline_tests.random_shops import FIRST_WEEK, shops, to_standard_csv
 from rfm_pipeline_tests.recall.recall_home import Churner, RecallHome, make_recall_home, week
 from rfm_pipeline_tests.reference_model import Line, Rules
 from rfm_pipeline_tests.review.test_outcomes import DAY, SECOND, Order, orders_are
@@ -118,9 +122,12 @@ def test_past_weeks_answer_what_the_definition_says(lines: list[Line], dormant: 
     )
     weeks = [week(number) for number in range(2, 30, 4)]
     with TemporaryDirectory() as folder:
-        grid = [week(number) for number in range(30)]
-        warehouse = diagnosed(Path(folder), lines, rules, grid)
         shop = shop_of(Path(folder), rules)
+        to_standard_csv(lines, shop.orders_dir / "orders.csv")
+        warehouse = small_warehouse(shop)
+        ingest(warehouse, shop)
+        for write in (write_customer_rfm, write_customer_segments, write_silent_churners):
+            write(warehouse, shop, weeks)
         with warehouse.transaction() as session, session.frames(recency_bands=recency_bands(dormant)):
             found = read_answers(session, shop, weeks)
         for day in weeks:
@@ -205,6 +212,9 @@ def groups_of(power: float, seed: int = 0) -> list[Outcome]:
 @pytest.mark.parametrize("overlap", [1.0, 3.2])
 def test_the_slope_is_statsmodels_poisson_regression(power: float, overlap: float) -> None:
     groups = groups_of(power)
+    # a second to import, which only this test is to pay
+    import statsmodels.api as sm
+
     model = sm.GLM(
         np.array([group.returned for group in groups]),
         sm.add_constant(np.array([group.mean_log_days for group in groups])),
