@@ -32,6 +32,11 @@ from pydantic import (
 from rfm_pipeline.errors import LedgerError, ShopFileError
 
 CHURN_CLASSES = ("A", "B", "C")
+ALL_CLASSES = "all"
+"""In the place of a class: all three together."""
+RECALL, HOLDOUT = "recall", "holdout"
+ARMS = (RECALL, HOLDOUT)
+"""The arms of a recall list: contacted, and left alone to compare with."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 

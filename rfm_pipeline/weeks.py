@@ -1,4 +1,4 @@
-"""The weekly grid: which weeks exist, which are closed, and Dagster's partitions made from them.
+"""The weekly grid: which weeks exist and which are closed. Dagster's partitions are made from it elsewhere.
 
 A week is named by its Monday and runs from Monday 00:00 to the next Monday 00:00, shop-local time. Its
 ``as_of`` is that next Monday: a snapshot of the week knows everything before it and nothing later.
@@ -6,13 +6,9 @@ A week is named by its Monday and runs from Monday 00:00 to the next Monday 00:0
 
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from rfm_pipeline.errors import RfmError
 from rfm_pipeline.shop import Shop
-
-if TYPE_CHECKING:
-    import dagster as dg
 
 WEEK = timedelta(days=7)
 
@@ -109,16 +105,3 @@ def parse_weeks(shop: Shop, text: str) -> list[date]:
 def name_range(weeks: Sequence[date]) -> str:
     """``2025-01-06`` or ``2025-01-06..2025-03-03``, for messages."""
     return f"{weeks[0]}" if len(weeks) == 1 else f"{weeks[0]}..{weeks[-1]}"
-
-
-def weekly_partitions(shop: Shop) -> "dg.WeeklyPartitionsDefinition":
-    """Dagster's partitions of the grid, in the shop's time zone, Monday to Monday."""
-    import dagster as dg
-
-    last = shop.shop.last_week
-    return dg.WeeklyPartitionsDefinition(
-        start_date=shop.shop.first_week.isoformat(),
-        end_date=None if last is None else (last + WEEK).isoformat(),
-        timezone=shop.shop.timezone,
-        day_offset=1,
-    )

@@ -8,6 +8,7 @@ import pytest
 
 from rfm_pipeline import weeks
 from rfm_pipeline.errors import RfmError
+from rfm_pipeline.orchestration.partitions import weekly_partitions
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.weeks import (
     as_of,
@@ -18,7 +19,6 @@ from rfm_pipeline.weeks import (
     parse_weeks,
     ranges,
     week_of,
-    weekly_partitions,
     weeks_between,
 )
 from rfm_pipeline_tests.helpers import make_shop

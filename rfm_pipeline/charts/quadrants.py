@@ -8,13 +8,13 @@ business of who asks for it.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 import altair as alt
 import polars as pl
 
 from rfm_pipeline.charts.style import FONTS, LIGHT, money_text, to_svg
-from rfm_pipeline.diagnose.schemas import SEGMENTS
 
 _COLORS: Final = {
     "champion": "#1a7f4b",
@@ -74,6 +74,7 @@ def quadrant_svg(
     frequency_high: int,
     monetary_high: float,
     currency: str,
+    names: Mapping[str, str],
     title: str = "客户都在哪里",
 ) -> str:
     """Draws the picture.
@@ -83,6 +84,7 @@ def quadrant_svg(
         frequency_high: Where high F begins.
         monetary_high: Where high M begins.
         currency: What the money is labelled with.
+        names: What each segment is labelled with.
         title: The headline.
 
     Returns:
@@ -97,7 +99,7 @@ def quadrant_svg(
     chart = (
         alt.layer(
             frame.quadrants(),
-            frame.bubbles(cells, totals),
+            frame.bubbles(cells, totals, names),
             *frame.threshold("x", f"M ≥ {money_text(frame.monetary_high, currency)} 为高"),
             *frame.threshold("y", f"F ≥ {frequency_high} 为高"),
             *frame.names(totals, currency),
@@ -197,11 +199,11 @@ class _Frame:
             )
         )
 
-    def bubbles(self, cells: pl.DataFrame, totals: dict[str, tuple[int, float]]) -> alt.Chart:
+    def bubbles(
+        self, cells: pl.DataFrame, totals: dict[str, tuple[int, float]], names: Mapping[str, str]
+    ) -> alt.Chart:
         """One bubble a cell, the largest drawn first."""
-        labels = {
-            segment: f"{name} {totals.get(segment, (0, 0.0))[0]:,}" for segment, name in SEGMENTS.items()
-        }
+        labels = {segment: f"{name} {totals.get(segment, (0, 0.0))[0]:,}" for segment, name in names.items()}
         most = max(cells["customers"].to_list())
         spots = [
             {

@@ -152,7 +152,8 @@ def _changes_table(changes: "pl.DataFrame", title: str) -> "Table":
 def _status_table(shop: "Shop", listed: "pl.DataFrame", actions: "pl.DataFrame") -> "Table":
     from rich.table import Table
 
-    from rfm_pipeline.recall.schemas import HOLDOUT, RECALL, STATUSES
+    from rfm_pipeline.recall.schemas import STATUSES
+    from rfm_pipeline.shop import HOLDOUT, RECALL
 
     table = Table(title=f"{shop.shop.name}: lists and tags", title_justify="left")
     table.add_column("week")

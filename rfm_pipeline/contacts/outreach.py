@@ -27,12 +27,12 @@ from rfm_pipeline.contacts.reach import (
     told_of,
 )
 from rfm_pipeline.contacts.refusals import keep_refusals
+from rfm_pipeline.contacts.schemas import FINDINGS, OUTREACH_FINDINGS, OUTREACH_LOG
 from rfm_pipeline.contacts.sheets import Sheet
 from rfm_pipeline.contacts.vocabulary import CONTACT_WORDS, CUSTOMER_NAMES, OUTCOME_NAMES, REACHED
 from rfm_pipeline.errors import SuppressionError
 from rfm_pipeline.ledger import Ledger
-from rfm_pipeline.recall.schemas import FINDINGS, HOLDOUT, OUTREACH_FINDINGS, OUTREACH_LOG, RECALL
-from rfm_pipeline.shop import Shop
+from rfm_pipeline.shop import HOLDOUT, RECALL, Shop
 from rfm_pipeline.storage.atomic_files import replace_files
 from rfm_pipeline.warehouse.duckdb import Warehouse
 

@@ -226,6 +226,7 @@ def _segment_metadata(warehouse: Warehouse, shop: Shop, week: date) -> dict[str,
         frequency_high=limits["frequency_high"],
         monetary_high=float(limits["monetary_high"]),
         currency=shop.shop.currency,
+        names=SEGMENTS,
     )
     return {
         "quadrants": dg.MetadataValue.md(

@@ -3,6 +3,7 @@
 import pandera.polars as pa
 import polars as pl
 
+from rfm_pipeline.shop import CHURN_CLASSES
 from rfm_pipeline.warehouse.columns import MONEY, TIME, at_least, column, one_of, rows
 from rfm_pipeline.warehouse.schema import Table
 
@@ -164,7 +165,9 @@ LOW_PRICES = Table(
 _CHURNER = {
     **_WEEK,
     **_CUSTOMER,
-    "churn_class": column(pl.String, "A bestseller, B clearance or cheap only, C neither", one_of("ABC")),
+    "churn_class": column(
+        pl.String, "A bestseller, B clearance or cheap only, C neither", one_of(CHURN_CLASSES)
+    ),
     "favourite_sku": column(pl.String, "the SKU most was spent on; for A among bestsellers", nullable=True),
     "favourite_product": column(pl.String, "its name as the customer bought it", nullable=True),
     "silent_since": column(TIME, "the last order: the silence is named by it"),

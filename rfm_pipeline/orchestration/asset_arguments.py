@@ -13,11 +13,12 @@ import dagster as dg
 
 from rfm_pipeline.errors import RfmError
 from rfm_pipeline.orchestration.failures import ERROR_KIND
+from rfm_pipeline.orchestration.partitions import weekly_partitions
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.checks import TableCheck, Verdict, run_checks
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.warehouse.schema import Table
-from rfm_pipeline.weeks import shop_now, weekly_partitions
+from rfm_pipeline.weeks import shop_now
 
 POOL = "warehouse"
 OWNER = "team:data"

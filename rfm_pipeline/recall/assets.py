@@ -12,8 +12,10 @@ from typing import Any
 
 import dagster as dg
 
+from rfm_pipeline.contacts.messages import UNNAMED_PRODUCT, compile_messages
 from rfm_pipeline.contacts.outreach import OutreachReport, write_outreach_log
 from rfm_pipeline.contacts.reach import Reach, read_order_contacts, read_reach
+from rfm_pipeline.contacts.schemas import OUTREACH_LOG
 from rfm_pipeline.errors import LedgerBusyError
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.orchestration.asset_arguments import (
@@ -27,10 +29,9 @@ from rfm_pipeline.orchestration.asset_arguments import (
 )
 from rfm_pipeline.recall import checks, guards, tagging, team
 from rfm_pipeline.recall.listing import write_recall_list
-from rfm_pipeline.recall.messages import UNNAMED_PRODUCT, compile_messages
 from rfm_pipeline.recall.problems import write_problems
 from rfm_pipeline.recall.resources import WecomAccess
-from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, OUTREACH_LOG, RECALL_LIST, TAG_PLAN
+from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
 from rfm_pipeline.recall.sinks.base import TagSink
 from rfm_pipeline.recall.sinks.connection import (
     CONFIRMED_TAG,

@@ -2,15 +2,9 @@
 
 from collections.abc import Sequence
 
+from rfm_pipeline.contacts.schemas import FINDINGS, OUTREACH_FINDINGS, OUTREACH_LOG
 from rfm_pipeline.ledger import FORGOTTEN
-from rfm_pipeline.recall.schemas import (
-    CUSTOMER_TAGS,
-    FINDINGS,
-    OUTREACH_FINDINGS,
-    OUTREACH_LOG,
-    RECALL_LIST,
-    TAG_PLAN,
-)
+from rfm_pipeline.recall.schemas import CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
 from rfm_pipeline.warehouse.checks import MINE, TableCheck, unique_key
 from rfm_pipeline.warehouse.sql import read_sql
 

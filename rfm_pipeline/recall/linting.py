@@ -13,9 +13,8 @@ import duckdb
 import polars as pl
 from jinja2 import meta
 
-from rfm_pipeline.recall.messages import UNNAMED_PRODUCT, environment, template_sources, write_messages
-from rfm_pipeline.recall.schemas import RECALL
-from rfm_pipeline.shop import CHURN_CLASSES, Shop
+from rfm_pipeline.contacts.messages import UNNAMED_PRODUCT, environment, template_sources, write_messages
+from rfm_pipeline.shop import CHURN_CLASSES, RECALL, Shop
 from rfm_pipeline.warehouse.sql import read_sql, used_parameters
 
 ERROR, LOOK = "error", "look"

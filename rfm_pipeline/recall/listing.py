@@ -9,10 +9,11 @@ from datetime import date
 
 import polars as pl
 
+from rfm_pipeline.contacts.messages import write_messages
 from rfm_pipeline.contacts.reach import Reach
+from rfm_pipeline.contacts.schemas import OUTREACH_LOG
 from rfm_pipeline.ledger import ASSIGNMENT_SCHEMA, Ledger
-from rfm_pipeline.recall.messages import write_messages
-from rfm_pipeline.recall.schemas import OUTREACH_LOG, RECALL_LIST
+from rfm_pipeline.recall.schemas import RECALL_LIST
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.columns import MONEY
 from rfm_pipeline.warehouse.duckdb import Session, Warehouse

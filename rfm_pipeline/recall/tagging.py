@@ -15,9 +15,9 @@ import polars as pl
 from rfm_pipeline.contacts.reach import Reach
 from rfm_pipeline.ledger import DONE, FAILED, FORGOTTEN, PENDING, REJECTED, UNMATCHED, Ledger, Lock
 from rfm_pipeline.recall.listing import ledger_rows
-from rfm_pipeline.recall.schemas import ADD, CUSTOMER_TAGS, HOLDOUT, RECALL_LIST, TAG_PLAN
+from rfm_pipeline.recall.schemas import ADD, CUSTOMER_TAGS, RECALL_LIST, TAG_PLAN
 from rfm_pipeline.recall.sinks.base import Outcome, SinkPausedError, TagSink
-from rfm_pipeline.shop import Shop
+from rfm_pipeline.shop import HOLDOUT, Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.warehouse.sql import read_sql
 

@@ -11,6 +11,7 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
+from rfm_pipeline.contacts.messages import valid_until
 from rfm_pipeline.contacts.reach import Reach
 from rfm_pipeline.errors import RfmError
 from rfm_pipeline.ledger import DONE, PENDING, REJECTED, UNMATCHED, Ledger
@@ -25,11 +26,10 @@ from rfm_pipeline.notifications.delivery import (
 )
 from rfm_pipeline.recall import guards
 from rfm_pipeline.recall.listing import queue_length, sealed_rows
-from rfm_pipeline.recall.messages import valid_until
-from rfm_pipeline.recall.schemas import ADD, HOLDOUT, REMOVE
+from rfm_pipeline.recall.schemas import ADD, REMOVE
 from rfm_pipeline.recall.tagging import SAID_NO
 from rfm_pipeline.recall.worklist import CLASS_SHEETS, send_from, worklist_path, worklist_rows
-from rfm_pipeline.shop import CHURN_CLASSES, Shop
+from rfm_pipeline.shop import CHURN_CLASSES, HOLDOUT, Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.wecom.robot import shortened
 from rfm_pipeline.weeks import as_of, shop_now

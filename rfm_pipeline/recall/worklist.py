@@ -19,6 +19,7 @@ import polars as pl
 import xlsxwriter
 
 from rfm_pipeline.contacts.edit_detection import is_edited, mark_of, marked
+from rfm_pipeline.contacts.messages import CHANNELS, valid_until
 from rfm_pipeline.contacts.reach import Reach
 from rfm_pipeline.contacts.vocabulary import (
     CHANNEL_CHOICES,
@@ -29,9 +30,7 @@ from rfm_pipeline.contacts.vocabulary import (
 )
 from rfm_pipeline.ledger import FORGOTTEN, Ledger
 from rfm_pipeline.recall.listing import sealed_rows
-from rfm_pipeline.recall.messages import CHANNELS, valid_until
-from rfm_pipeline.recall.schemas import RECALL
-from rfm_pipeline.shop import CHURN_CLASSES, Shop
+from rfm_pipeline.shop import CHURN_CLASSES, RECALL, Shop
 from rfm_pipeline.storage.atomic_files import replace_files
 from rfm_pipeline.storage.spreadsheets import no_formula
 from rfm_pipeline.weeks import as_of

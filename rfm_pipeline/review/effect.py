@@ -14,7 +14,7 @@ import polars as pl
 
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.review.inputs import PACKAGE, campaigns
-from rfm_pipeline.review.schemas import ALL_CLASSES, HOLDOUT, RECALL, RECALL_EFFECT, RECALL_OUTCOMES
+from rfm_pipeline.review.schemas import RECALL_EFFECT, RECALL_OUTCOMES
 from rfm_pipeline.review.statistics import (
     Floats,
     Interval,
@@ -26,7 +26,7 @@ from rfm_pipeline.review.statistics import (
     welch,
     wilson,
 )
-from rfm_pipeline.shop import Shop
+from rfm_pipeline.shop import ALL_CLASSES, HOLDOUT, RECALL, Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.warehouse.sql import read_sql
 

@@ -9,9 +9,9 @@ from datetime import date
 
 import polars as pl
 
+from rfm_pipeline.contacts.schemas import OUTREACH_LOG
 from rfm_pipeline.errors import MissingWeekError
 from rfm_pipeline.ledger import DONE, Ledger
-from rfm_pipeline.recall.schemas import OUTREACH_LOG
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Session
 from rfm_pipeline.warehouse.schema import Table

@@ -3,15 +3,12 @@
 import pandera.polars as pa
 import polars as pl
 
+from rfm_pipeline.shop import ALL_CLASSES, ARMS, CHURN_CLASSES
 from rfm_pipeline.warehouse.columns import MONEY, at_least, column, one_of, rows
 from rfm_pipeline.warehouse.schema import Table
 
 VALUE_DAYS = 90
 """How far ahead value is reckoned, and how long a silence is given to end."""
-
-RECALL, HOLDOUT = "recall", "holdout"
-ARMS = (RECALL, HOLDOUT)
-ALL_CLASSES = "all"
 
 VERDICTS = {
     "too_early": "为时尚早",
@@ -69,10 +66,14 @@ ADVICE_STATUSES = {
 
 _TOLD_AT = {"week": column(pl.Date, "the Monday of the week at which it is told")}
 _CLASS = {
-    "churn_class": column(pl.String, "A bestseller, B clearance or cheap only, C neither", one_of("ABC"))
+    "churn_class": column(
+        pl.String, "A bestseller, B clearance or cheap only, C neither", one_of(CHURN_CLASSES)
+    )
 }
 _CLASS_OR_ALL = {
-    "churn_class": column(pl.String, "A, B or C; all for all three together", one_of([*"ABC", ALL_CLASSES]))
+    "churn_class": column(
+        pl.String, "A, B or C; all for all three together", one_of([*CHURN_CLASSES, ALL_CLASSES])
+    )
 }
 
 
@@ -103,7 +104,7 @@ RECALL_OUTCOMES = Table(
         {
             **_TOLD_AT,
             "campaign_week": column(pl.Date, "the week whose list it is about"),
-            "churn_class": column(pl.String, "the class on the list", one_of("ABC")),
+            "churn_class": column(pl.String, "the class on the list", one_of(CHURN_CLASSES)),
             "arm": column(pl.String, "recall or holdout", one_of(ARMS)),
             "assigned": column(pl.Int64, "customers on the list", at_least(1)),
             "reached": column(

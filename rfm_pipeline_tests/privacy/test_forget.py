@@ -21,13 +21,13 @@ import xlsxwriter
 
 from rfm_pipeline.cli.app import main
 from rfm_pipeline.contacts.edit_detection import mark_of, marked
+from rfm_pipeline.contacts.schemas import OUTREACH_FINDINGS, OUTREACH_LOG
 from rfm_pipeline.errors import RfmError, WarehouseBusyError
 from rfm_pipeline.ledger import Ledger, tombstone_digest
 from rfm_pipeline.privacy.forget import Traces, forget
 from rfm_pipeline.privacy.person import Person
 from rfm_pipeline.privacy.summaries import closing as closing_words
 from rfm_pipeline.privacy.tables import BLANKED
-from rfm_pipeline.recall.schemas import OUTREACH_FINDINGS, OUTREACH_LOG
 from rfm_pipeline.shop import Shop, SparkSection, load_shop
 from rfm_pipeline_tests.helpers import ingest, make_shop, small_warehouse, write_export
 from rfm_pipeline_tests.orchestration.test_killed_runs import (

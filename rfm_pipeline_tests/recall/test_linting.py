@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from rfm_pipeline.cli.app import main
+from rfm_pipeline.contacts.messages import UNNAMED_PRODUCT
 from rfm_pipeline.recall.linting import EXPLAINED, TAG_LENGTH, examples, lint, segments
-from rfm_pipeline.recall.messages import UNNAMED_PRODUCT
 from rfm_pipeline.shop import Shop
 from rfm_pipeline_tests.helpers import make_shop
 

@@ -13,9 +13,9 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from rfm_pipeline.contacts.schemas import OUTREACH_LOG
 from rfm_pipeline.ingest.schemas import ORDER_LINES
 from rfm_pipeline.ledger import ASSIGNMENT_SCHEMA
-from rfm_pipeline.recall.schemas import OUTREACH_LOG
 from rfm_pipeline.review.outcomes import write_recall_outcomes
 from rfm_pipeline.weeks import week_of
 from rfm_pipeline_tests.hypothesis_profiles import examples

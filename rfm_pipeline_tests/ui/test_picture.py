@@ -28,6 +28,7 @@ def draw(rows: list[tuple[str, int, int, int, float]], frequency_high: int = 3, 
         frequency_high=frequency_high,
         monetary_high=high,
         currency="CNY",
+        names=SEGMENTS,
         title="茶铺 · 2025-01-06 当周",
     )
 

@@ -12,7 +12,8 @@ import altair as alt
 import polars as pl
 
 from rfm_pipeline.charts.style import FONTS, LIGHT, Theme, money_text, to_svg
-from rfm_pipeline.review.schemas import ALL_CLASSES, ORDER_BANDS, VALUE_DAYS, VERDICTS
+from rfm_pipeline.review.schemas import ORDER_BANDS, VALUE_DAYS, VERDICTS
+from rfm_pipeline.shop import ALL_CLASSES
 
 _WIDTH: Final = 560
 _GOLD, _BLUE, _GREEN, _RED, _GREY = "#d99a06", "#4f7fc4", "#1f9055", "#c8372d", "#8d8d8d"

@@ -23,11 +23,9 @@ from rfm_pipeline.errors import CoverageError
 from rfm_pipeline.review.inputs import require_snapshots
 from rfm_pipeline.review.schemas import (
     ADVICE_STATUSES,
-    ALL_CLASSES,
     BACKTEST_STATUSES,
     DORMANCY_CURVE,
     LEARNT_FROM,
-    RECALL,
     RECALL_EFFECT,
     RETURNER_STATUSES,
     SLEEPING_VALUE,
@@ -36,7 +34,7 @@ from rfm_pipeline.review.schemas import (
     VALUE_STATUSES,
     VERDICTS,
 )
-from rfm_pipeline.shop import CHURN_CLASSES, Shop
+from rfm_pipeline.shop import ALL_CLASSES, CHURN_CLASSES, RECALL, Shop
 from rfm_pipeline.storage.atomic_files import replace_files
 from rfm_pipeline.warehouse.checks import stored_verdicts
 from rfm_pipeline.warehouse.duckdb import Session, Warehouse
@@ -334,6 +332,7 @@ def draw(shop: Shop, figures: Figures, cells: pl.DataFrame, limits: Mapping[str,
             frequency_high=limits["frequency_high"],
             monetary_high=float(limits["monetary_high"]),
             currency=currency,
+            names=SEGMENTS,
         )
     if figures.newly_silent["customers"].sum():
         pictures["newly_silent"] = newly_silent_svg(figures.newly_silent)

@@ -15,8 +15,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from rfm_pipeline.charts.style import money_text
+from rfm_pipeline.contacts.messages import compile_messages, valid_until
 from rfm_pipeline.diagnose.schemas import SEGMENTS
-from rfm_pipeline.recall.messages import compile_messages, valid_until
 from rfm_pipeline.review.schemas import VALUE_DAYS, VERDICTS
 from rfm_pipeline.shop import CHURN_CLASSES, Shop
 from rfm_pipeline.storage.atomic_files import replace_files

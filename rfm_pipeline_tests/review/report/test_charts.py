@@ -16,7 +16,7 @@ from rfm_pipeline.review.report.charts import (
     effect_svg,
     sleeping_svg,
 )
-from rfm_pipeline.review.schemas import ALL_CLASSES
+from rfm_pipeline.shop import ALL_CLASSES
 
 MOST_BYTES = 40_000
 

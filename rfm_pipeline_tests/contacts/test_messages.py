@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from rfm_pipeline.contacts.messages import UNNAMED_PRODUCT, compile_messages, valid_until, write_messages
 from rfm_pipeline.errors import ShopFileError
-from rfm_pipeline.recall.messages import UNNAMED_PRODUCT, compile_messages, valid_until, write_messages
 from rfm_pipeline.shop import Shop
 from rfm_pipeline_tests.helpers import make_shop
 

@@ -1,7 +1,7 @@
-"""The words for each listed customer, from the templates in ``shop.yaml``.
+"""The messages for each listed customer, from the templates in ``shop.yaml``.
 
 Templates are Jinja2 in a sandbox, and each is rendered once for a made-up customer when the settings are
-loaded: what is wrong with it is told then, not when the first customer gets a broken message.
+loaded: a fault shows then, not when the first customer gets a broken message.
 """
 
 import difflib
@@ -12,8 +12,7 @@ from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import SandboxedEnvironment
 
 from rfm_pipeline.errors import ShopFileError
-from rfm_pipeline.recall.schemas import RECALL
-from rfm_pipeline.shop import Shop, line_of
+from rfm_pipeline.shop import RECALL, Shop, line_of
 from rfm_pipeline.weeks import as_of
 
 PLACEHOLDERS = ("shop", "product", "coupon", "offer", "valid_until")
