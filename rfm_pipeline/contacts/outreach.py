@@ -34,6 +34,7 @@ from rfm_pipeline.errors import SuppressionError
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.shop import HOLDOUT, RECALL, Shop
 from rfm_pipeline.storage.atomic_files import replace_files
+from rfm_pipeline.warehouse.columns import TIME
 from rfm_pipeline.warehouse.duckdb import Warehouse
 
 _TIMES = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
@@ -257,7 +258,7 @@ def _judged(rows: pl.DataFrame, whose: pl.DataFrame, ledger: Ledger, now: dateti
             _moment("reached_at").alias("reached_at"),
         )
     )
-    opens = pl.col("week").cast(pl.Datetime("us")) + pl.duration(days=7)
+    opens = pl.col("week").cast(TIME) + pl.duration(days=7)
     return read.with_columns(
         pl.coalesce(
             _if(~pl.col("week").is_in(weeks["week"].implode()).fill_null(False), "unknown_week"),

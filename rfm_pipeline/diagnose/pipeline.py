@@ -19,10 +19,11 @@ from rfm_pipeline.diagnose.schemas import (
     SEGMENT_THRESHOLDS,
     SILENT_CHURNERS,
 )
-from rfm_pipeline.errors import CoverageError, MissingWeekError
+from rfm_pipeline.errors import CoverageError
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Session, Warehouse
 from rfm_pipeline.warehouse.schema import Table
+from rfm_pipeline.warehouse.snapshots import require_snapshots
 from rfm_pipeline.warehouse.sql import read_sql
 from rfm_pipeline.weeks import WEEK, shop_now
 
@@ -194,24 +195,14 @@ def write_new_silent_churners(warehouse: Warehouse, shop: Shop, weeks: Sequence[
     """
     with warehouse.transaction() as session:
         before = [week - WEEK for week in weeks if week != shop.shop.first_week]
-        _require_snapshots(session, shop, SILENT_CHURNERS, before, "which the week after is compared with")
-        _require_snapshots(session, shop, SILENT_CHURNERS, weeks, "from which its newly silent are taken")
+        require_snapshots(
+            session, shop, SILENT_CHURNERS, before, purpose="which the week after is compared with"
+        )
+        require_snapshots(
+            session, shop, SILENT_CHURNERS, weeks, purpose="from which its newly silent are taken"
+        )
         return session.replace_weeks(
             NEW_SILENT_CHURNERS, weeks, sql_of(NEW_SILENT_CHURNERS), parameters(shop)
-        )
-
-
-def _require_snapshots(
-    session: Session, shop: Shop, table: Table, weeks: Sequence[date], purpose: str
-) -> None:
-    """Stops where a table wasn't made: its missing rows would pass for a week without customers."""
-    missing = sorted(set(weeks) - session.snapshot_weeks(table.name))
-    if missing:
-        span = f"{missing[0]}..{missing[-1]}"
-        raise MissingWeekError(
-            f"{table.name} has no snapshot of week {missing[0]}, {purpose}. "
-            f"Make it first: rfm run --home {shop.home} --weeks {span} (or backfill history_job for "
-            f"{span} in the Dagster UI), then run this week again."
         )
 
 
@@ -219,7 +210,7 @@ def _write(warehouse: Warehouse, shop: Shop, weeks: Sequence[date], source: Tabl
     """Writes tables that belong together in one transaction; returns the rows of the last."""
     rows: Rows = {}
     with warehouse.transaction() as session:
-        _require_snapshots(session, shop, source, weeks, f"from which its {tables[-1].name} are made")
+        require_snapshots(session, shop, source, weeks, f"from which its {tables[-1].name} are made")
         for table in tables:
             rows = session.replace_weeks(table, weeks, sql_of(table), parameters(shop))
     return rows

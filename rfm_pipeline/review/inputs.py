@@ -1,6 +1,6 @@
 """What the review's tables are made from: earlier weeks' snapshots and the ledger's facts as frames.
 
-Belongs here: fetching and refusing. What is reckoned with it stands in the modules named after the tables.
+Belongs here: fetching. What is computed from it stands in the modules named after the tables.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,29 +10,12 @@ from datetime import date
 import polars as pl
 
 from rfm_pipeline.contacts.schemas import OUTREACH_LOG
-from rfm_pipeline.errors import MissingWeekError
 from rfm_pipeline.ledger import DONE, Ledger
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Session
-from rfm_pipeline.warehouse.schema import Table
 from rfm_pipeline.warehouse.sql import read_sql
 
 PACKAGE = "rfm_pipeline.review"
-
-
-def require_snapshots(session: Session, shop: Shop, table: Table, weeks: Sequence[date], job: str) -> None:
-    """Stops where a table wasn't made: its missing rows would pass for a week in which nothing was.
-
-    Raises:
-        MissingWeekError: With the weeks and how to make them.
-    """
-    missing = sorted(set(weeks) - session.snapshot_weeks(table.name))
-    if missing:
-        span = f"{missing[0]}..{missing[-1]}"
-        raise MissingWeekError(
-            f"{table.name} has no snapshot of week {missing[0]}. Make it first: rfm run --home {shop.home} "
-            f"--weeks {span} (or backfill {job} for {span} in the Dagster UI), then run this week again."
-        )
 
 
 def tagged_customers(ledger: Ledger) -> pl.DataFrame:
@@ -58,7 +41,7 @@ def tagged_customers(ledger: Ledger) -> pl.DataFrame:
 
 @contextmanager
 def campaigns(session: Session, ledger: Ledger, shop: Shop, weeks: Sequence[date]) -> Iterator[None]:
-    """Lets SQL read ``assignments``, ``tagged``, ``outreach_log``, and ``recall_answers`` as told by week."""
+    """Lets SQL read ``assignments``, ``tagged``, ``outreach_log``, and ``recall_answers`` as of each week."""
     assignments = ledger.assignments(columns=("week", "customer_id", "churn_class", "arm"))
     # where no contact was ever logged there is no such table
     session.create(OUTREACH_LOG)

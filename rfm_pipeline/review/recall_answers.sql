@@ -23,26 +23,16 @@ assigned as (
 
 ),
 
-orders as (
+later_lines as (
 
-    select order_id, customer_id, order_at, sum(amount) as amount
+    select order_id, customer_id, line_type, order_at, amount, refunded_amount, refund_at
     from order_lines
-    where line_type = 'sale'
-        and customer_id in (select customer_id from assignments)
+    where customer_id in (select customer_id from assignments)
         and order_at >= (select min(opens_at) from assigned)
-    group by order_id, customer_id, order_at
-    having sum(amount) > 0
 
 ),
 
-refunds as (
-
-    select order_id, customer_id, refund_at, sum(refunded_amount) as amount
-    from order_lines
-    where refund_at is not null and customer_id in (select customer_id from assignments)
-    group by order_id, customer_id, refund_at
-
-),
+-- include ctes/later_orders.sql
 
 answers as (
 

@@ -47,24 +47,7 @@ later_lines as (
 
 ),
 
-orders as (
-
-    select order_id, customer_id, order_at, sum(amount) as amount
-    from later_lines
-    where line_type = 'sale'
-    group by order_id, customer_id, order_at
-    having sum(amount) > 0
-
-),
-
-refunds as (
-
-    select order_id, customer_id, refund_at as day_at, sum(refunded_amount) as amount
-    from later_lines
-    where line_type = 'sale' and refund_at is not null
-    group by order_id, customer_id, refund_at
-
-),
+-- include ctes/later_orders.sql
 
 movements as (
 
@@ -74,15 +57,15 @@ movements as (
     join orders o
         on o.customer_id = c.customer_id and o.order_at > c.returned_at and o.order_at < c.closes_at
     union all
-    select c.week, c.customer_id, c.returned_at, r.day_at, -r.amount
+    select c.week, c.customer_id, c.returned_at, r.refund_at, -r.amount
     from closed c
     join orders o
         on o.customer_id = c.customer_id and o.order_at >= c.returned_at and o.order_at < c.closes_at
     join refunds r
         on r.order_id = o.order_id
         and r.customer_id = o.customer_id
-        and r.day_at >= c.returned_at
-        and r.day_at < c.closes_at
+        and r.refund_at >= c.returned_at
+        and r.refund_at < c.closes_at
     union all
     select c.week, c.customer_id, c.returned_at, l.order_at, -l.amount
     from closed c

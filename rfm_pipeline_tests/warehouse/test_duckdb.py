@@ -237,6 +237,13 @@ def test_a_stage_s_sql_is_read_by_package_and_table() -> None:
     assert read_sql("rfm_pipeline.diagnose", "customer_rfm").startswith("-- customer_rfm: one row is")
 
 
+def test_ctes_that_statements_share_are_part_of_each() -> None:
+    for table in ("recall_answers", "returners", "return_curve", "silent_windows"):
+        sql = read_sql("rfm_pipeline.review", table)
+        assert "-- include" not in sql
+        assert sql.index("later_lines as (") < sql.index("\norders as (") < sql.index("\nrefunds as (")
+
+
 # Snapshots and changes of the inputs
 
 

@@ -14,10 +14,6 @@ import polars as pl
 
 from rfm_pipeline.ingest.files.texts import Dirt
 
-MONEY = pl.Decimal(18, 4)
-QUANTITY = pl.Decimal(18, 3)
-TIME = pl.Datetime("us")
-
 _FULL_WIDTH = [chr(code) for code in range(0xFF01, 0xFF5F)] + ["\u3000"]
 _HALF_WIDTH = [chr(code) for code in range(0x21, 0x7F)] + [" "]
 _NARROW = str.maketrans(dict(zip(_FULL_WIDTH, _HALF_WIDTH, strict=True)))

@@ -11,9 +11,9 @@ from pathlib import Path
 import polars as pl
 
 from rfm_pipeline.ingest.files import cells
-from rfm_pipeline.ingest.files.cells import MONEY, QUANTITY, TIME
 from rfm_pipeline.ingest.files.texts import A_TOTAL, PROBLEM, ROW_TEXT, TOTALS, Dirt, Layout, peek, text_rows
 from rfm_pipeline.ingest.presets import CANONICAL, FROM_PLATFORMS, Preset
+from rfm_pipeline.warehouse.columns import MONEY, QUANTITY, TIME
 
 ACCEPTED, UNPAID, REJECTED = "accepted", "unpaid", "rejected"
 LINE, ORDER = "line", "order"

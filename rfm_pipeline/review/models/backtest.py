@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import Any
 
 from rfm_pipeline.diagnose.schemas import SILENT_CHURNERS
-from rfm_pipeline.review.inputs import require_snapshots
 from rfm_pipeline.review.models.sleeping import read_answers, table_frame
 from rfm_pipeline.review.models.value import (
     ANSWER_WEEKS,
@@ -25,6 +24,7 @@ from rfm_pipeline.review.models.value import (
 from rfm_pipeline.review.schemas import BACKTEST_SUMMARY, VALUE_BACKTEST, VALUE_DAYS
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
+from rfm_pipeline.warehouse.snapshots import require_snapshots
 from rfm_pipeline.weeks import WEEK
 
 Answers = Mapping[date, Window]
@@ -46,7 +46,7 @@ def write_value_backtest(warehouse: Warehouse, shop: Shop, weeks: Sequence[date]
     cells: list[dict[str, Any]] = []
     summary: list[dict[str, Any]] = []
     with warehouse.transaction() as session, session.frames(recency_bands=bands):
-        require_snapshots(session, shop, SILENT_CHURNERS, weeks, "history_job")
+        require_snapshots(session, shop, SILENT_CHURNERS, weeks)
         answers = read_answers(session, shop, sorted(tested | learnt))
         first = min(session.snapshot_weeks(SILENT_CHURNERS.name))
         forecasts = {week: found for week in sorted(tested) if (found := predict_again(week, answers))}

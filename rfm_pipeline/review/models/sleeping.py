@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from rfm_pipeline.diagnose.schemas import SILENT_CHURNERS
-from rfm_pipeline.review.inputs import PACKAGE, require_snapshots
+from rfm_pipeline.review.inputs import PACKAGE
 from rfm_pipeline.review.models.bgnbd import Histories, NoFitError, fit_bg_nbd, fit_gamma_gamma
 from rfm_pipeline.review.models.value import (
     ANSWER_WEEKS,
@@ -31,6 +31,7 @@ from rfm_pipeline.review.statistics import Interval, Sums, Z
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Session, Warehouse
 from rfm_pipeline.warehouse.schema import Table
+from rfm_pipeline.warehouse.snapshots import require_snapshots
 from rfm_pipeline.warehouse.sql import read_sql
 from rfm_pipeline.weeks import WEEK
 
@@ -92,7 +93,7 @@ def write_sleeping_value(warehouse: Warehouse, shop: Shop, weeks: Sequence[date]
     cells: list[dict[str, Any]] = []
     totals: list[dict[str, Any]] = []
     with warehouse.transaction() as session, session.frames(recency_bands=bands):
-        require_snapshots(session, shop, SILENT_CHURNERS, weeks, "history_job")
+        require_snapshots(session, shop, SILENT_CHURNERS, weeks)
         # without outcomes there is no campaign whose response could stand beside it
         session.create(RECALL_OUTCOMES)
         answers = read_answers(session, shop, past)

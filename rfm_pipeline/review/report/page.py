@@ -20,7 +20,6 @@ from jinja2 import Environment, StrictUndefined
 from rfm_pipeline.charts.style import LIGHT, money_text
 from rfm_pipeline.diagnose.schemas import CUSTOMER_SEGMENTS, NEW_SILENT_CHURNERS, SEGMENTS, SILENT_CHURNERS
 from rfm_pipeline.errors import CoverageError
-from rfm_pipeline.review.inputs import require_snapshots
 from rfm_pipeline.review.schemas import (
     ADVICE_STATUSES,
     BACKTEST_STATUSES,
@@ -38,6 +37,7 @@ from rfm_pipeline.shop import ALL_CLASSES, CHURN_CLASSES, RECALL, Shop
 from rfm_pipeline.storage.atomic_files import replace_files
 from rfm_pipeline.warehouse.checks import stored_verdicts
 from rfm_pipeline.warehouse.duckdb import Session, Warehouse
+from rfm_pipeline.warehouse.snapshots import require_snapshots
 from rfm_pipeline.weeks import WEEK, as_of, weeks_between
 
 CLASS_NAMES = {"A": "A 类 · 买过爆款", "B": "B 类 · 只买特惠", "C": "C 类 · 其他"}
@@ -164,7 +164,7 @@ def read_figures(session: Session, shop: Shop, week: date) -> Figures:
         MissingWeekError: If one of its tables wasn't made for the week.
     """
     for table in (*_NEEDED, *_ALSO_NEEDED):
-        require_snapshots(session, shop, table, [week], "history_job")
+        require_snapshots(session, shop, table, [week])
     before = week - WEEK
     has_before = before in session.snapshot_weeks(CUSTOMER_SEGMENTS.name)
     asked = {"week": week, "before": before, "first": week - (WEEKS_SHOWN - 1) * WEEK}

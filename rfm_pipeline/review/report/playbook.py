@@ -21,6 +21,7 @@ from rfm_pipeline.review.schemas import VALUE_DAYS, VERDICTS
 from rfm_pipeline.shop import CHURN_CLASSES, Shop
 from rfm_pipeline.storage.atomic_files import replace_files
 from rfm_pipeline.warehouse.duckdb import Warehouse
+from rfm_pipeline.warehouse.sql import read_sql
 from rfm_pipeline.weeks import week_of
 
 STAGES = {"ingest": "订单进来", "diagnose": "诊断", "recall": "召回", "review": "复盘"}
@@ -97,14 +98,15 @@ def sql_files() -> Iterator[SqlFile]:
             (path for path in folder.iterdir() if path.name.endswith(".sql")), key=lambda path: path.name
         )
         for path in found:
-            lines = path.read_text("utf-8").splitlines()
+            name = path.name.removesuffix(".sql")
+            lines = read_sql(f"rfm_pipeline.{stage}", name).splitlines()
             comments = [line for line in lines if line.startswith("--")]
             # the comment opens the file; later ones stand within the statement
             opening = lines[: next(i for i, line in enumerate(lines) if not line.startswith("--"))]
             assert comments[: len(opening)] == opening
             explanation = " ".join(line.removeprefix("--").strip() for line in opening)
             sql = "\n".join(lines[len(opening) :]).strip()
-            yield SqlFile(stage, path.name.removesuffix(".sql"), explanation, sql)
+            yield SqlFile(stage, name, explanation, sql)
 
 
 def segment_criteria(shop: Shop) -> dict[str, str]:

@@ -21,6 +21,7 @@ from rfm_pipeline.review.report.playbook import (
     write_playbook,
 )
 from rfm_pipeline.shop import Shop, load_shop
+from rfm_pipeline.warehouse.sql import read_sql
 from rfm_pipeline_tests.helpers import diagnose, ingest, make_shop, small_warehouse, table_rows, write_export
 from rfm_pipeline_tests.random_shops import FIRST_WEEK
 
@@ -39,7 +40,7 @@ def test_every_statement_of_the_package_is_in_it(shop: Shop) -> None:
     for stage in STAGES:
         for path in resources.files(f"rfm_pipeline.{stage}").iterdir():
             if path.name.endswith(".sql"):
-                lines = path.read_text("utf-8").splitlines()
+                lines = read_sql(f"rfm_pipeline.{stage}", path.name.removesuffix(".sql")).splitlines()
                 statement = [line for line in lines if line.strip()]
                 while statement[0].startswith("--"):
                     statement.pop(0)
