@@ -50,4 +50,4 @@ class SparkError(RfmError):
 
 
 class SuppressionError(RfmError):
-    """Who opted out can't be told, so nobody may be contacted."""
+    """It is unclear who opted out, so nobody may be contacted."""

@@ -144,7 +144,7 @@ class SparkSection(Section):
     def _spelled_as_spark_does(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        told = {}
+        options = {}
         for name, setting in value.items():
             if not str(name).startswith("spark."):
                 raise ValueError(f"{name!r} is no setting of Spark's: they begin with spark.")
@@ -153,8 +153,8 @@ class SparkSection(Section):
                     f"{name} doesn't belong into this file: give credentials by the environment or the "
                     "machine's role, see docs/how-to/spark.md"
                 )
-            told[name] = str(setting).lower() if isinstance(setting, bool) else str(setting)
-        return told
+            options[name] = str(setting).lower() if isinstance(setting, bool) else str(setting)
+        return options
 
 
 class WarehouseSection(Section):
@@ -234,7 +234,7 @@ def _default_messages() -> dict[str, Words]:
 
 def _all_different(value: dict[str, str]) -> dict[str, str]:
     if len(set(value.values())) < len(value):
-        raise ValueError("each class needs a tag of its own: by the tag it is told what is on whom")
+        raise ValueError("each class needs a tag of its own: the tag alone says what is on whom")
     return value
 
 
@@ -401,8 +401,8 @@ class Shop(ShopFile):
         assert self.orders.dataset is not None
         return self._place(self.orders.dataset.url)
 
-    def _place(self, told: str) -> str:
-        return told.rstrip("/") if "://" in told else str((self.home / told).resolve())
+    def _place(self, place: str) -> str:
+        return place.rstrip("/") if "://" in place else str((self.home / place).resolve())
 
     @property
     def ledger_url(self) -> str:

@@ -8,7 +8,7 @@ from rfm_pipeline.cli.home_option import Home, bounded_shop
 
 
 def forget(
-    customer: Annotated[str, typer.Argument(help="The customer's id, as it stands in the orders.")],
+    customer: Annotated[str, typer.Argument(help="The customer's id, as the orders have it.")],
     home: Home = None,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask for confirmation.")] = False,
 ) -> None:

@@ -99,7 +99,7 @@ def announce(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask for confirmation.")] = False,
 ) -> None:
-    """Tells the team's group of a week what it wasn't told yet: the message, and the work list as a file.
+    """Sends the team's group what it lacks of a week: the message, and the work list as a file.
 
     A part of which nobody knows whether the group has it, after a time-out, is only sent with `--again`.
     """
@@ -116,7 +116,7 @@ def announce(
     warehouse, ledger, robot_key = open_warehouse(shop), Ledger(shop.ledger_url), robot_key_of(shop)
     refusal = weekly_summary.refuse(shop, ledger, robot_key, [asked], {})
     if refusal or not robot_key:
-        raise RfmError(f"the group is told nothing: {refusal}.")
+        raise RfmError(f"the group gets no message: {refusal}.")
     in_doubt = [
         part
         for part, status in weekly_summary.deliveries_of(ledger, asked).items()
@@ -128,10 +128,13 @@ def announce(
             typer.confirm(f"You have looked, and the group doesn't have the {parts} of {asked}?", abort=True)
         weekly_summary.send_again(ledger, asked)
     reach = read_reach(shop, read_order_contacts(warehouse))
-    told = weekly_summary.announce(shop, warehouse, ledger, reach, robot_key, asked)
-    for part, state in told.parts.items():
-        typer.echo(f"{part}: {state.value}" + (f" ({told.reasons[part]})" if part in told.reasons else ""))
-    if told.unknown:
+    announcement = weekly_summary.announce(shop, warehouse, ledger, reach, robot_key, asked)
+    for part, state in announcement.parts.items():
+        typer.echo(
+            f"{part}: {state.value}"
+            + (f" ({announcement.reasons[part]})" if part in announcement.reasons else "")
+        )
+    if announcement.unknown:
         typer.echo("look into the group; send what is missing there with --again", err=True)
         raise typer.Exit(1)
 

@@ -67,7 +67,7 @@ def ui(
     os.chdir(shop.dagster_home)
     # a shell that starts a job in the background has it ignore Ctrl-C, and Dagster ends by nothing else
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # Dagster takes this process's place: whoever ends it ends the web server and the daemon, too
+    # Dagster takes this process's place: ending it ends the web server and the daemon, too
     no_dg_here = "ignore:Function `dev_command` is superseded"
     arguments = ["dev", "-m", "rfm_pipeline.definitions", "-h", host, "-p", str(port)]
     os.execv(sys.executable, [sys.executable, "-W", no_dg_here, "-m", "dagster", *arguments])

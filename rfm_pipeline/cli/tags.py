@@ -93,17 +93,17 @@ def apply(
     from rfm_pipeline.orchestration.runner import Runner
 
     with progress() as say:
-        told = Runner(shop, say).send(_asked(shop, week), is_confirmed=yes).metadata["customer_tags"]
-    if "refused" in told:
-        raise RfmError(f"nothing sent: {told['refused']}")
+        tagged = Runner(shop, say).send(_asked(shop, week), is_confirmed=yes).metadata["customer_tags"]
+    if "refused" in tagged:
+        raise RfmError(f"nothing sent: {tagged['refused']}")
     typer.echo(
-        ", ".join(f"{told[name]} {name}" for name in ("sent", "done", "failed", "rejected", "unmatched"))
+        ", ".join(f"{tagged[name]} {name}" for name in ("sent", "done", "failed", "rejected", "unmatched"))
     )
-    if "problems" in told:
-        typer.echo(f"for a human to see to: {told['problems']}")
-    if "paused" in told:
-        raise RfmError(str(told["paused"]))
-    if left := told["failed"] + told["pending"]:
+    if "problems" in tagged:
+        typer.echo(f"for a human to see to: {tagged['problems']}")
+    if "paused" in tagged:
+        raise RfmError(str(tagged["paused"]))
+    if left := tagged["failed"] + tagged["pending"]:
         raise RfmError(f"{left} tag changes are left for the next run: rfm recall apply --home {shop.home}")
 
 

@@ -208,17 +208,17 @@ def _print_outreach(console: Console, report: RunReport) -> None:
         for name, count in log.items()
         if name.startswith("customers_")
     )
-    console.print(f"outcomes told by the team: {', '.join(customers) or 'none yet'}", highlight=False)
+    console.print(f"outcomes reported by the team: {', '.join(customers) or 'none yet'}", highlight=False)
     if "file_to_look_at" in log:
         console.print(f"  rows to look at: {log['file_to_look_at']}", soft_wrap=True, highlight=False)
 
 
 def _print_team(console: Console, report: RunReport) -> None:
-    told = report.metadata.get("team_message", {})
-    if "refused" in told:
+    delivery = report.metadata.get("team_message", {})
+    if "refused" in delivery:
         console.print(
-            f"[dim]the team's group is told nothing: {escape(told['refused'])}[/dim]", highlight=False
+            f"[dim]the team's group gets no message: {escape(delivery['refused'])}[/dim]", highlight=False
         )
-    elif told:
-        parts = ", ".join(f"{part} {told[part]}" for part in PARTS if part in told)
+    elif delivery:
+        parts = ", ".join(f"{part} {delivery[part]}" for part in PARTS if part in delivery)
         console.print(f"the team's group: {parts}", highlight=False)

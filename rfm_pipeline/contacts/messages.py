@@ -47,7 +47,7 @@ def _render_example(template: Template, where: str) -> None:
 
 
 def template_sources(shop: Shop) -> dict[tuple[str, str], str]:
-    """The templates as they stand in the settings, by class and text column."""
+    """The templates in the settings, by class and text column."""
     return {
         (churn_class, text): getattr(words, field)
         for churn_class, words in shop.recall.words.items()
@@ -56,7 +56,7 @@ def template_sources(shop: Shop) -> dict[tuple[str, str], str]:
 
 
 def _line(shop: Shop, churn_class: str, field: str) -> str:
-    """Where a template stands in ``shop.yaml``: ", line 60", or nothing for the shipped words."""
+    """Where a template is in ``shop.yaml``: ", line 60", or nothing for the shipped words."""
     try:
         text = (shop.home / "shop.yaml").read_text("utf-8")
     except OSError:
@@ -92,7 +92,7 @@ def compile_messages(shop: Shop) -> dict[tuple[str, str], Template]:
 
 
 def product_in_words(name: str | None) -> str:
-    """A product's name as it can stand in a message, on one line; a paraphrase if it has none."""
+    """A product's name as a message can hold it, on one line; a paraphrase if it has none."""
     words = " ".join((name or "").split())
     for sign, instead in _NOT_IN_A_NAME.items():
         words = words.replace(sign, instead)

@@ -38,12 +38,12 @@ def _is_written_into(path: Path) -> bool:
     try:
         return is_edited(path)
     except OSError:
-        # to be told as a file that can't be read
+        # the reader reports a file that can't be read
         return True
 
 
 def read_outcomes(path: Path) -> list[Sheet]:
-    """The tables of a file that tell outcomes, without the rows that nobody filled in.
+    """The tables of a file that hold outcomes, without the rows that nobody filled in.
 
     Returns:
         Tables with the columns ``row`` (1 below the header) and those of ``OUTCOME_NAMES``, as text.
@@ -51,16 +51,16 @@ def read_outcomes(path: Path) -> list[Sheet]:
     Raises:
         SuppressionError: If the file can't be read, or lacks a column where somebody may have said no.
     """
-    told = []
+    sheets = []
     for sheet in read_sheets(path):
         found = known_columns(sheet, OUTCOME_NAMES)
         if "outcome" in found and not found.keys().isdisjoint(CUSTOMER_NAMES):
-            told.append(_in_our_columns(sheet, found))
+            sheets.append(_in_our_columns(sheet, found))
         elif sheet.dialect is not None or _holds_a_no(sheet):
             raise SuppressionError(_lacks(str(sheet)))
-    if not told:
+    if not sheets:
         raise SuppressionError(_lacks(str(path)))
-    return told
+    return sheets
 
 
 def _in_our_columns(sheet: Sheet, found: dict[str, str]) -> Sheet:
@@ -74,7 +74,7 @@ def _in_our_columns(sheet: Sheet, found: dict[str, str]) -> Sheet:
 
 
 def _holds_a_no(sheet: Sheet) -> bool:
-    """Whether a word for a refusal stands in any cell."""
+    """Whether any cell holds a word for a refusal."""
     return bool(sheet.frame.select(pl.any_horizontal(_is_no(pl.all()).any())).item())
 
 

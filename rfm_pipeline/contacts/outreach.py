@@ -1,8 +1,8 @@
 """What came of contacting the listed: the rows of the outcome files, held against the sealed lists.
 
-A row is taken if it names a customer on the list of its week; the others are told by file and row, with what
-was expected there. The same contact told by two files (a work list filled in in place, and its copy in
-``outreach/``) counts once; two files that tell different things are both kept. The whole table is made anew
+A row is taken if it names a customer on the list of its week; the others are reported by file and row,
+with what was expected there. The same contact in two files (a work list filled in in place, and its copy in
+``outreach/``) counts once; two files that say different things are both kept. The whole table is made
 from the files in one transaction, so files may come late, be mended, or be taken away.
 
 Refusals hold whatever else is wrong with their row: ``contacts`` reads them, ``refusals`` keeps them.
@@ -24,7 +24,7 @@ from rfm_pipeline.contacts.reach import (
     read_order_contacts,
     read_people,
     readable,
-    told_of,
+    require_identity,
 )
 from rfm_pipeline.contacts.refusals import keep_refusals
 from rfm_pipeline.contacts.schemas import FINDINGS, OUTREACH_FINDINGS, OUTREACH_LOG
@@ -56,14 +56,14 @@ class OutreachReport:
     """What :func:`write_outreach_log` did.
 
     Attributes:
-        files: Files that tell outcomes.
+        files: Files that hold outcomes.
         rows_read: Rows that somebody filled in.
         rows_taken: Of them, those on the list of their week.
         rows: Contacts in the table: rows taken, each once.
         customers: Customers of a list (one of two lists counts twice) by ``reached_<channel>``,
             ``not_reached`` and ``refused``.
         findings: Rows and files to look at, by reason.
-        told: The file that names them; None if there are none.
+        findings_file: The file that names them; None if there are none.
         new_refusals: Customers written into ``suppression/`` by this call.
     """
 
@@ -73,12 +73,12 @@ class OutreachReport:
     rows: int
     customers: Mapping[str, int]
     findings: Mapping[str, int]
-    told: Path | None
+    findings_file: Path | None
     new_refusals: int
 
 
 @dataclass
-class _Told:
+class _Outcomes:
     """What the files say."""
 
     files: int = 0
@@ -93,7 +93,7 @@ def findings_path(shop: Shop) -> Path:
 
 
 def write_outreach_log(warehouse: Warehouse, ledger: Ledger, shop: Shop, now: datetime) -> OutreachReport:
-    """Makes ``outreach_log`` and ``outreach_findings`` anew from the files and keeps the refusals.
+    """Makes ``outreach_log`` and ``outreach_findings`` from the files and keeps the refusals.
 
     A file that can't be read is a finding like a bad row: the other files are taken. That nobody is recalled
     until it can be is ``contacts``' doing.
@@ -107,12 +107,12 @@ def write_outreach_log(warehouse: Warehouse, ledger: Ledger, shop: Shop, now: da
     Raises:
         SuppressionError: If a file of ``contacts/`` is needed to tell whose a row is and can't be read.
     """
-    told = _read(shop)
-    new_refusals = _keep(shop, ledger, told)
-    rows = _rows(shop, told)
+    outcomes = _read(shop)
+    new_refusals = _keep(shop, ledger, outcomes)
+    rows = _rows(shop, outcomes)
     judged = _judged(rows, _whose(warehouse, shop, rows), ledger, now)
     taken = judged.filter(pl.col("defect").is_null())
-    findings = _findings(judged, told)
+    findings = _findings(judged, outcomes)
     log = (
         taken.sort("source_file")
         .unique(OUTREACH_LOG.key, keep="first", maintain_order=True)
@@ -122,13 +122,13 @@ def write_outreach_log(warehouse: Warehouse, ledger: Ledger, shop: Shop, now: da
         session.replace(OUTREACH_LOG, "select * from log_rows")
         session.replace(OUTREACH_FINDINGS, "select * from finding_rows")
     return OutreachReport(
-        files=told.files,
+        files=outcomes.files,
         rows_read=rows.height,
         rows_taken=taken["number"].n_unique(),
         rows=log.height,
         customers=_customers(log),
         findings=dict(findings.group_by("reason").len().sort("reason").iter_rows()),
-        told=_tell(shop, findings),
+        findings_file=_write_findings(shop, findings),
         new_refusals=new_refusals,
     )
 
@@ -136,31 +136,31 @@ def write_outreach_log(warehouse: Warehouse, ledger: Ledger, shop: Shop, now: da
 # --- files ------------------------------------------------------------------------------------------
 
 
-def _read(shop: Shop) -> _Told:
-    told = _Told()
+def _read(shop: Shop) -> _Outcomes:
+    outcomes = _Outcomes()
     region = phone_region(shop.shop.timezone)
     try:
         paths = outcome_files(shop)
     except SuppressionError as error:
-        told.troubles.append((f"{shop.outreach_dir.name}/", "stops_the_recall", str(error)))
-        return told
+        outcomes.troubles.append((f"{shop.outreach_dir.name}/", "stops_the_recall", str(error)))
+        return outcomes
     for path in paths:
-        told.files += 1
+        outcomes.files += 1
         try:
             sheets = read_outcomes(path)
-            told.sheets += sheets
+            outcomes.sheets += sheets
             for sheet in sheets:
-                told_of(sheet, sheet.frame.filter(may_be_refused()), region)
+                require_identity(sheet, sheet.frame.filter(may_be_refused()), region)
         except SuppressionError as error:
-            told.troubles.append((_name(shop, path), "stops_the_recall", str(error)))
-    return told
+            outcomes.troubles.append((_name(shop, path), "stops_the_recall", str(error)))
+    return outcomes
 
 
-def _keep(shop: Shop, ledger: Ledger, told: _Told) -> int:
+def _keep(shop: Shop, ledger: Ledger, outcomes: _Outcomes) -> int:
     try:
-        return keep_refusals(shop, ledger, told.sheets)
+        return keep_refusals(shop, ledger, outcomes.sheets)
     except SuppressionError as error:
-        told.troubles.append((f"{shop.suppression_dir.name}/", "refusals_not_kept", str(error)))
+        outcomes.troubles.append((f"{shop.suppression_dir.name}/", "refusals_not_kept", str(error)))
         return 0
 
 
@@ -168,7 +168,7 @@ def _name(shop: Shop, path: Path) -> str:
     return path.relative_to(shop.home).as_posix()
 
 
-def _rows(shop: Shop, told: _Told) -> pl.DataFrame:
+def _rows(shop: Shop, outcomes: _Outcomes) -> pl.DataFrame:
     """The rows of all files as text, each with its number and what the file's name says."""
     frames = [
         sheet.frame.with_columns(
@@ -177,7 +177,7 @@ def _rows(shop: Shop, told: _Told) -> pl.DataFrame:
             pl.lit(_date_in(sheet.path.stem), pl.Date).alias("week_in_name"),
             pl.lit(_channel_in(sheet.path.stem), pl.String).alias("channel_in_name"),
         ).select(pl.col(name).cast(dtype) for name, dtype in _ROW_SCHEMA.items())
-        for sheet in told.sheets
+        for sheet in outcomes.sheets
     ]
     return pl.concat([pl.DataFrame(schema=_ROW_SCHEMA), *frames]).with_row_index("number")
 
@@ -276,7 +276,7 @@ def _if(condition: pl.Expr, reason: str) -> pl.Expr:
     return pl.when(condition).then(pl.lit(reason))
 
 
-def _findings(judged: pl.DataFrame, told: _Told) -> pl.DataFrame:
+def _findings(judged: pl.DataFrame, outcomes: _Outcomes) -> pl.DataFrame:
     """What somebody must look at: rows not taken, contacts of the hold-out, files that can't be read."""
     # a hold-out customer who was contacted is the alarm, whatever else is wrong
     reason = pl.when(pl.col("arm") == HOLDOUT).then(pl.lit("holdout")).otherwise(pl.col("defect"))
@@ -291,7 +291,7 @@ def _findings(judged: pl.DataFrame, told: _Told) -> pl.DataFrame:
     bad_files = pl.DataFrame(
         [
             {"source_file": name, "sheet": "", "row_no": 0, "reason": reason, "expected": words}
-            for name, reason, words in told.troubles
+            for name, reason, words in outcomes.troubles
         ],
         schema={name: bad_rows.schema[name] for name in _FINDING_COLUMNS},
     )
@@ -310,7 +310,7 @@ def _customers(log: pl.DataFrame) -> dict[str, int]:
     return dict(counted.iter_rows())
 
 
-def _tell(shop: Shop, findings: pl.DataFrame) -> Path | None:
+def _write_findings(shop: Shop, findings: pl.DataFrame) -> Path | None:
     """Writes which rows to look at, 0600; the file goes when there are none."""
     path = findings_path(shop)
     if findings.is_empty():

@@ -1,7 +1,7 @@
 """Who may be reached on which channel: ``contacts/`` and ``suppression/`` of the home folder, and the orders.
 
 Who refused by what the team wrote down (``outcome_files``) has opted out, too. All of it is read from the
-files themselves: the warehouse may be deleted at any time. Fails closed: when it can't be told who opted out,
+files themselves: the warehouse may be deleted at any time. Fails closed: when it is unclear who opted out,
 nobody is listed.
 """
 
@@ -207,7 +207,7 @@ def read_people(shop: Shop, order_contacts: OrderContacts | None = None) -> pl.D
 def _known_and_bought(
     shop: Shop, order_contacts: OrderContacts | None, region: str
 ) -> tuple[pl.DataFrame | None, pl.DataFrame]:
-    """Who stands in ``contacts/``, None if the shop gave none, and who stands in the orders."""
+    """Who is in ``contacts/``, None if the shop gave none, and who is in the orders."""
     given = _read_folder(shop.contacts_dir, CONTACT_NAMES, ["customer_id"], _contacts)
     return None if given is None else readable(given, region), _from_orders(order_contacts, region)
 
@@ -269,7 +269,7 @@ def _optouts(sheet: Sheet, region: str) -> pl.DataFrame:
     numbered = sheet.frame.with_row_index("row", offset=1).filter(
         pl.any_horizontal(pl.col(sheet.frame.columns).is_not_null())
     )
-    return told_of(sheet, numbered, region).select(*OPTOUT_NAMES)
+    return require_identity(sheet, numbered, region).select(*OPTOUT_NAMES)
 
 
 def _refusals(shop: Shop, optouts: pl.DataFrame | None, region: str) -> pl.DataFrame | None:
@@ -278,7 +278,7 @@ def _refusals(shop: Shop, optouts: pl.DataFrame | None, region: str) -> pl.DataF
     An outcome in words that aren't known may be one: until it is mended the customer is left alone.
     """
     frames = [
-        told_of(sheet, sheet.frame.filter(may_be_refused()), region).select(
+        require_identity(sheet, sheet.frame.filter(may_be_refused()), region).select(
             *CUSTOMER_NAMES,
             pl.lit(None, pl.String).alias("channel"),
             pl.col("reached_at").alias("since"),
@@ -296,7 +296,7 @@ def _refusals(shop: Shop, optouts: pl.DataFrame | None, region: str) -> pl.DataF
     return refusals.join(everywhere, on=[*CUSTOMER_NAMES], how="anti", nulls_equal=True)
 
 
-def told_of(sheet: Sheet, numbered: pl.DataFrame, region: str) -> pl.DataFrame:
+def require_identity(sheet: Sheet, numbered: pl.DataFrame, region: str) -> pl.DataFrame:
     """Rows by which somebody said no, with phone and e-mail in one spelling.
 
     Args:
@@ -305,14 +305,14 @@ def told_of(sheet: Sheet, numbered: pl.DataFrame, region: str) -> pl.DataFrame:
         region: Whose phone numbers lack a country code.
 
     Raises:
-        SuppressionError: If it can't be told of one whose it is.
+        SuppressionError: If a row names no customer.
     """
     rows = readable(numbered, region)
     nobody = rows.filter(~says_whose())
     if nobody.height:
         more = f" and {nobody.height - 1} more" if nobody.height > 1 else ""
         raise SuppressionError(
-            f"{sheet}, row {nobody['row'][0]} below the header{more}: it can't be told who opted out. A row "
+            f"{sheet}, row {nobody['row'][0]} below the header{more}: it is unclear who opted out. A row "
             "needs a customer_id, a whole phone number (neither masked nor in a form such as 1.38E+10) or an "
             "e-mail address; nobody is recalled until it is mended or removed."
         )
@@ -320,7 +320,7 @@ def told_of(sheet: Sheet, numbered: pl.DataFrame, region: str) -> pl.DataFrame:
 
 
 def says_whose() -> pl.Expr:
-    """Whether a row, phone and e-mail in one spelling, names a customer by something that can be told."""
+    """Whether a row, phone and e-mail in one spelling, names a customer by something readable."""
     whole_id = ~pl.col("customer_id").str.contains(_DAMAGED_ID)
     return whole_id.fill_null(False) | pl.col("phone").is_not_null() | pl.col("email").is_not_null()
 

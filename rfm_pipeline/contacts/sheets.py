@@ -1,8 +1,7 @@
 """Small tables that people keep: a file of ``contacts/``, ``suppression/`` or ``outreach/`` as text columns.
 
-Belongs here: finding out encoding and separator, reading CSV and Excel, telling columns by the names people
-give them, and writing a CSV file back as it was. What the columns mean is ``contacts``' and
-``outcome_files``'.
+Belongs here: finding out encoding and separator, reading CSV and Excel, recognising columns by the names
+people give them, and writing a CSV file back as it was. The modules that read them know what columns mean.
 """
 
 import csv
@@ -47,7 +46,7 @@ class Sheet:
     Attributes:
         path: The file.
         name: The worksheet's name; empty for a CSV file.
-        frame: Its rows as text, with the column names as they stand in the file or, once told, with ours.
+        frame: Its rows as text, with the column names of the file or, once recognised, with ours.
         dialect: How the CSV file is written; None for a worksheet.
     """
 
@@ -79,12 +78,12 @@ def read_sheets(path: Path) -> list[Sheet]:
     """The tables of a file: one of a CSV file, one of every worksheet that isn't empty of a workbook.
 
     Raises:
-        SuppressionError: If the file is of another kind or can't be read whole. The message tells no value.
+        SuppressionError: If the file is of another kind or can't be read whole. The message quotes no value.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise SuppressionError(
-            f"{path} is no {_READABLE}, so it can't be told who is in it; nobody is recalled until it is "
+            f"{path} is no {_READABLE}, so it is unclear who is in it; nobody is recalled until it is "
             "saved as one of them or moved away."
         )
     try:
@@ -195,7 +194,7 @@ def known_columns(sheet: Sheet, names: Mapping[str, Sequence[str]]) -> dict[str,
         Our name to the file's, for those that are there.
 
     Raises:
-        SuppressionError: If two columns have the same meaning: it can't be told which one counts.
+        SuppressionError: If two columns have the same meaning: it is unclear which one counts.
     """
     ours = {header_key(other): name for name, others in names.items() for other in (name, *others)}
     found: dict[str, str] = {}

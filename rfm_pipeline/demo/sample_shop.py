@@ -158,7 +158,7 @@ STATUSES = ("paid", "unpaid", "cancelled", "closed")
 STATUS_WEIGHTS = np.array([955, 30, 10, 5])
 REFUND_DELAYS = np.array([8, 12, 14, 12, 10, 9, 8, 6, 4, 3, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1])
 
-# Hand-keyed rows that no reader can make sense of: a column and what stands in it.
+# Hand-keyed rows that no reader can make sense of: a column and its text.
 BAD_CELLS = (
     ("order_id", None),
     ("unit_price", "面议"),

@@ -31,7 +31,7 @@ Rows = dict[date, int]
 
 # customer_totals adds up this share of the activity; late changes mostly fall into the rest
 TOTALS_SHARE = 7 / 8
-# and is made anew when it holds less than this
+# and is made again when it holds less than this
 TOTALS_SHARE_LEAST = 3 / 4
 
 
@@ -83,7 +83,7 @@ def update_customer_activity(warehouse: Warehouse) -> Rows:
 
 
 def _keep_totals(session: Session, changed: Sequence[date]) -> None:
-    """Makes ``customer_totals`` anew if it holds a week that changed, or too little of the past.
+    """Makes ``customer_totals`` again if it holds a week that changed, or too little of the past.
 
     Args:
         session: In which ``customer_activity`` was written.

@@ -132,7 +132,7 @@ class LedgerDatabase:
 
         Args:
             name: What is done alone: small letters, digits, ``-`` and ``_``.
-            wait_seconds: How long to wait for whoever is in.
+            wait_seconds: How long to wait for the process that holds it.
 
         Raises:
             LedgerBusyError: If another is in, still.

@@ -57,7 +57,7 @@ def salt_of(connection: sa.Connection) -> str:
 
 
 def pseudonym(digest: str) -> str:
-    """The name that is no name, which stands in the place of a forgotten customer."""
+    """The name that is no name, in the place of a forgotten customer."""
     return f"{FORGOTTEN}{digest[:16]}"
 
 
@@ -81,7 +81,7 @@ def blank(connection: sa.Connection, customer_id: str, name: str) -> None:
             .where(listed, ASSIGNMENTS.c.week == week)
             .values(
                 customer_id=name,
-                # a silence may stand in the ledger once, so each list gets one of its own
+                # the ledger holds a silence once, so each list gets one of its own
                 silent_since=datetime.combine(week, time.min),
                 recency_days=1,
                 frequency=0,

@@ -1,4 +1,4 @@
-"""One process at a time: locks that die with whoever holds them.
+"""One process at a time: locks that die with the process that holds them.
 
 Belongs here: a lock by name, on a file beside an SQLite ledger or on a PostgreSQL connection of its own. No
 lock has a time limit, so no clock can end one early and none is left behind: the operating system frees a
@@ -48,7 +48,7 @@ class FileLock(Lock):
     def take(self) -> bool:
         """See :meth:`Lock.take`."""
         try:
-            # opened anew: the lock is the opened file's, so threads of one process exclude each other, too
+            # opened again: the lock is the opened file's, so threads of one process exclude each other, too
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise LedgerError(

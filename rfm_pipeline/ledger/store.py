@@ -151,7 +151,7 @@ class Ledger(LedgerDatabase):
             f"{again} of its {assignments.height} customers were listed in the same silence by another week, "
             "after this list was made"
             if again
-            else "a customer or coupon code stands in it twice, or a value is missing"
+            else "a customer or coupon code is in it twice, or a value is missing"
         )
         return (
             f"the list of week {week} can't be sealed: {reason}. Nothing was sent; materialize "
@@ -248,7 +248,7 @@ class Ledger(LedgerDatabase):
         return self.frame(query, TAG_CALL_SCHEMA).sort(_CALL_KEY)
 
     def claim_message(self, kind: str, name: str) -> bool:
-        """Writes a message as pending and says whether it may be sent by whoever asked.
+        """Writes a message as pending and says whether the caller may send it.
 
         It may be once: a message that was sent, or of which it isn't known whether it was, is nobody's to
         send again. One that is known not to have left may be tried again.

@@ -1,7 +1,7 @@
-"""Alerts to the team's group: a run failed, or a check stopped it. One a cause and day, whoever sees it.
+"""Alerts to the team's group: a run failed, or a check stopped it. One a cause and day, whatever sees it.
 
 Both the runner of ``rfm run`` and the sensor under ``rfm ui`` come here, and the ledger knows which cause was
-told of today. Belongs here: what an alert says, and that no alert ever turns an error into another one.
+reported today. Belongs here: what an alert says, and that no alert ever turns an error into another one.
 """
 
 import hashlib
@@ -28,12 +28,12 @@ _PARTITION, _FIRST, _LAST = (
     "dagster/asset_partition_range_end",
 )
 _NAME_LENGTH, _WORDS_LENGTH = 40, 300
-_NOT_TOLD = "the group was not told that"
+_NO_ALERT = "the group got no alert that"
 
 
 @dataclass(frozen=True)
 class Alert:
-    """A failure to tell of.
+    """A failure to report.
 
     Attributes:
         failure: What failed.
@@ -52,7 +52,7 @@ class Alert:
 
 
 def of_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Alert]:
-    """What a failed run is to be told of: each step that failed, or that it ended without saying why."""
+    """The alerts of a failed run: each step that failed, or that it ended without saying why."""
     logged = instance.all_logs(run.run_id, of_type=_EVENTS)
     failures = failed_steps(entry.dagster_event for entry in logged if entry.dagster_event is not None)
     weeks = _weeks(run)
@@ -63,21 +63,21 @@ def of_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Alert]:
 
 
 def of_error(error: BaseException) -> Alert:
-    """What an error outside of any run is to be told of."""
+    """The alert of an error outside of any run."""
     words = str(error) if isinstance(error, RfmError) else None
     return Alert(StepFailure("rfm run", type(error).__name__, words))
 
 
 def send_alerts(shop: Shop, ledger: Ledger, robot_key: str | None, alerts: Sequence[Alert]) -> list[str]:
-    """Sends each alert unless its cause was told of today.
+    """Sends each alert unless its cause was reported today.
 
-    Never raises: where an alert can't be sent, the error that it tells of stays the one that counts.
+    Never raises: where an alert can't be sent, the error that it reports stays the one that counts.
 
     Args:
         shop: The settings.
-        ledger: Knows what was told of.
+        ledger: Knows what was reported.
         robot_key: The group robot's key; without it nothing is sent.
-        alerts: What to tell of.
+        alerts: What to report.
 
     Returns:
         A line for each alert that was not sent, and why; it may be tried again the same day, by the next run
@@ -90,12 +90,12 @@ def send_alerts(shop: Shop, ledger: Ledger, robot_key: str | None, alerts: Seque
         try:
             [one] = deliver_once(ledger, robot_settings(shop, robot_key), [_message(shop, alert)])
             if one.status is DeliveryStatus.NOT_SENT:
-                problems.append(f"{_NOT_TOLD} {alert.failure.step} failed: {one.reason}")
+                problems.append(f"{_NO_ALERT} {alert.failure.step} failed: {one.reason}")
         except RfmError as error:
-            problems.append(f"{_NOT_TOLD} {alert.failure.step} failed: {error}")
+            problems.append(f"{_NO_ALERT} {alert.failure.step} failed: {error}")
         except Exception as error:
             # whatever it is, the run's own error is the one to be seen
-            problems.append(f"{_NOT_TOLD} {alert.failure.step} failed: {type(error).__name__}")
+            problems.append(f"{_NO_ALERT} {alert.failure.step} failed: {type(error).__name__}")
     return problems
 
 

@@ -144,7 +144,7 @@ def release(ledger: Ledger, kind: str, name: str) -> None:
 async def _wait_for_a_gap(ledger: Ledger, settings: RobotSettings) -> None:
     """Keeps the robot's rate among processes, of which each counts its own messages only.
 
-    Whoever asks has claimed its message, so it counts itself too. A clock that was set back can't make this
+    The caller has claimed its message, so it counts itself too. A clock that was set back can't make this
     longer than one window; if it is too short for once, WeCom says so, and the message is sent later.
     """
     window = timedelta(seconds=settings.window_seconds)

@@ -72,7 +72,7 @@ def _contact_sheets(shop: Shop) -> tuple[list[Sheet], list[Path]]:
 
 
 def _sheets_of(path: Path) -> list[Sheet]:
-    """The tables of a file whose columns can be told; none if it can't be read."""
+    """The tables of a file whose columns are known; none if it can't be read."""
     try:
         sheets = read_sheets(path)
         for sheet in sheets:
@@ -133,7 +133,7 @@ def find_in_outputs(shop: Shop, person: Person, region: str) -> InOutputs:
 
 
 def _is_by_rows(sheet: Sheet) -> bool:
-    """Whether the rows of a table can be told apart by person."""
+    """Whether each row of a table names its person."""
     return ROW_TEXT in sheet.frame.columns or "customer_id" in known_columns(sheet, CONTACT_NAMES)
 
 

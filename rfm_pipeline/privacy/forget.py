@@ -7,7 +7,7 @@ there.
 
 Not touched: ``orders/``, which is the shop's own, and ``suppression/``, which keeps the person from being
 contacted. ``person`` tells a person in a text, ``tables`` is the warehouse, ``files`` are contacts,
-outcomes and outputs, ``words`` is what is told.
+outcomes and outputs, ``summaries`` is what the command says.
 """
 
 from contextlib import AbstractContextManager, nullcontext

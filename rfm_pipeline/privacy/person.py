@@ -1,4 +1,4 @@
-"""One person as they may stand in a text: by id, phone or e-mail.
+"""One person as a text may name them: by id, phone or e-mail.
 
 Belongs here: telling whether a text speaks of the person. Where texts are is ``tables``' and ``files``'.
 """

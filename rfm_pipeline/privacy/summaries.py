@@ -1,4 +1,4 @@
-"""What is told of a person's traces: counts and files, nothing of the person."""
+"""What the command says of a person's traces: counts and files, nothing of the person."""
 
 from rfm_pipeline.privacy.forget import Traces
 from rfm_pipeline.shop import Shop

@@ -1,4 +1,4 @@
-"""One person in the warehouse: finding the rows, and writing the warehouse anew without them.
+"""One person in the warehouse: finding the rows, and rewriting the warehouse without them.
 
 Which tables there are and what they hold the warehouse tells itself, so a new one is never missed: a row of
 an order stays, without its customer; any other row with the customer's id goes.
@@ -144,7 +144,7 @@ def _values(person: Person) -> dict[str, Any]:
 
 
 def rewrite_without(shop: Shop, warehouse: Warehouse, person: Person) -> None:
-    """Writes the warehouse anew without the person and puts it in the place of the old one, in one step.
+    """Rewrites the warehouse without the person and puts it in the place of the old one, in one step.
 
     Tables that are kept elsewhere come first; their old files are gone before the warehouse is written.
     A new file, because deleted rows stay readable in the pages they leave free. The caller keeps the
@@ -201,7 +201,7 @@ def _copy(connection: duckdb.DuckDBPyConnection, table: _Table, person: Person) 
 
 
 def _without_person(table: _Table, person: Person) -> Iterator[str]:
-    """What stands in an order's columns; a guest's order with the person's address loses the address."""
+    """The values of an order's columns; a guest's order with the person's address loses the address."""
     conditions = ["customer_id = $id"]
     for column in table.personal:
         if _PHONE.search(column) and person.digits:

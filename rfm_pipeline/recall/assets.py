@@ -84,8 +84,8 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
         ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
         report = write_outreach_log(warehouse, ledger, shop, shop_now(shop))
-        if report.told is not None:
-            context.log.warning(f"outcome files have rows to look at: {report.told}")
+        if report.findings_file is not None:
+            context.log.warning(f"outcome files have rows to look at: {report.findings_file}")
         known = {"holdout_contacts_known": shop.recall.holdout_contacts_known}
         return dg.MaterializeResult(
             metadata=_outreach(report),
@@ -295,7 +295,11 @@ def _outreach(report: OutreachReport) -> dict[str, Any]:
         "new_refusals": report.new_refusals,
         **{f"customers_{name}": count for name, count in report.customers.items()},
         **{f"to_look_at: {name}": count for name, count in report.findings.items()},
-        **({} if report.told is None else {"file_to_look_at": dg.MetadataValue.path(str(report.told))}),
+        **(
+            {}
+            if report.findings_file is None
+            else {"file_to_look_at": dg.MetadataValue.path(str(report.findings_file))}
+        ),
     }
 
 

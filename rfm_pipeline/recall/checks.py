@@ -30,7 +30,7 @@ OUTREACH_LOG_CHECKS = [
         table=OUTREACH_LOG.name,
         name="holdout_is_left_alone",
         description="No outcome file tells of a contact with a hold-out customer, but for as many as were "
-        "looked into (recall.holdout_contacts_known). The rows stand in out/outreach/to_look_at.csv.",
+        "looked into (recall.holdout_contacts_known). The rows are in out/outreach/to_look_at.csv.",
         sql=f"""
             select
                 greatest(count(distinct (week, customer_id)) - $holdout_contacts_known, 0)
@@ -42,7 +42,7 @@ OUTREACH_LOG_CHECKS = [
     TableCheck(
         table=OUTREACH_LOG.name,
         name="every_row_is_taken",
-        description="Every filled-in row of every outcome file is in the log. Those that aren't stand in "
+        description="Every filled-in row of every outcome file is in the log. Those that aren't are in "
         "out/outreach/to_look_at.csv, with what was expected.",
         sql=f"""
             select
@@ -163,7 +163,7 @@ CUSTOMER_TAGS_CHECKS = [
     TableCheck(
         table=CUSTOMER_TAGS.name,
         name="nothing_refused",
-        description="No tag change was refused for good: those stand in out/tags/<week>_problems.csv for a "
+        description="No tag change was refused for good: those are in out/tags/<week>_problems.csv for a "
         "human to see to.",
         sql=f"""
             select count(*) as refused_changes

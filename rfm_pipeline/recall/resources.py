@@ -52,11 +52,11 @@ def wecom_access(shop: Shop) -> WecomAccess:
 
 
 def access_of(shop: Shop) -> WecomAccess:
-    """The access with its variables read, for whoever is no Dagster asset."""
+    """The access with its variables read, for callers outside Dagster."""
     access: WecomAccess = wecom_access(shop).process_config_and_initialize()
     return access
 
 
 def robot_key_of(shop: Shop) -> str | None:
-    """The key of the team's group robot, for whoever is no Dagster asset; None if the robot is off."""
+    """The key of the team's group robot, for callers outside Dagster; None if the robot is off."""
     return access_of(shop).robot_key

@@ -243,7 +243,7 @@ def _carry_out(
     except SinkPausedError as reason:
         paused = str(reason)
     finally:
-        # a sink that breaks has carried out what it told of until then
+        # a sink that breaks has carried out what it reported until then
         ledger.record(week, known)
     return sent, paused
 

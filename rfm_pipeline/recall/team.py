@@ -51,7 +51,7 @@ def build_assets(shop: Shop, stage: str) -> list[dg.AssetsDefinition]:
         weeks = asked_weeks(context)
         refusal = weekly_summary.refuse(shop, ledger, wecom.robot_key, weeks, context.run.tags)
         if refusal or not wecom.robot_key:
-            context.log.warning(f"the group is told nothing: {refusal}")
+            context.log.warning(f"the group gets no message: {refusal}")
             return _result(weekly_summary.Announcement(refused=refusal))
         reach = read_reach(shop, read_order_contacts(warehouse))
         told = weekly_summary.announce(shop, warehouse, ledger, reach, wecom.robot_key, weeks[0])

@@ -1,6 +1,6 @@
 """The Monday message to the team's group: who is to be contacted this week, and the work list as a file.
 
-Counts only, never a customer's data; the file is the work list that stands in ``out/worklists/``. Belongs
+Counts only, never a customer's data; the file is the work list in ``out/worklists/``. Belongs
 here: what is said, and in which parts. That each part is said once is ``team_chat``'s, when it may be said
 the guards'.
 """
@@ -205,13 +205,13 @@ class Announcement:
     @property
     def unknown(self) -> list[str]:
         """The parts of which nobody knows whether the group has them."""
-        return [part for part, told in self.parts.items() if told is DeliveryStatus.UNKNOWN]
+        return [part for part, status in self.parts.items() if status is DeliveryStatus.UNKNOWN]
 
 
 def refuse(
     shop: Shop, ledger: Ledger, robot_key: str | None, weeks: Sequence[date], tags: Mapping[str, str]
 ) -> str | None:
-    """Why the group may not be told of these weeks, None if it may: the first guard that objects."""
+    """Why the group may get no message of these weeks, None if it may: the first guard that objects."""
     now = shop_now(shop)
     if reason := guards.refuse_weeks(shop, weeks, tags, now):
         return reason
@@ -253,7 +253,7 @@ def announce(
     for part, one in deliveries.items():
         if one.status is DeliveryStatus.NOT_SENT:
             raise RfmError(
-                f"the group was not told of week {week}: the {part} certainly was not sent "
+                f"the group got no message of week {week}: the {part} certainly was not sent "
                 f"({one.reason}). Run again, and what is missing is sent."
             )
     return Announcement(

@@ -3,7 +3,7 @@
 Made from the ledger's sealed list alone, so it can only ever name whom the list names: the recall arm, minus
 who said no or was forgotten since. A workbook that the team has written into is never written over.
 
-Belongs here: what stands in the files. When they may be made is the asset's.
+Belongs here: what the files hold. When they may be made is the asset's.
 """
 
 import io
@@ -45,7 +45,7 @@ class Column:
     """A column of the work list.
 
     Attributes:
-        title: What stands in its header.
+        title: The text of its header.
         name: The value's name in :func:`worklist_rows`; empty for one that the team fills in.
         width: In characters.
         form: Which format its cells have.

@@ -78,7 +78,7 @@ def write_recall_effect(
 ) -> dict[date, int]:
     """Writes ``recall_effect`` for the weeks; returns each week's number of rows.
 
-    The outcomes are those of ``recall_outcomes``, selected anew: an effect never stands beside older ones.
+    The outcomes are those of ``recall_outcomes``, selected again: an effect never stands beside older ones.
     """
     with warehouse.transaction() as session, campaigns(session, ledger, shop, weeks):
         session.create(RECALL_OUTCOMES)
@@ -87,12 +87,12 @@ def write_recall_effect(
             {"response_days": shop.review.response_days},
         )
         answered = session.read(_ANSWERED)
-        effects = reckon_effects(outcomes, answered, shop)
+        effects = compute_effects(outcomes, answered, shop)
         with session.frames(effect_rows=effects):
             return session.replace_weeks(RECALL_EFFECT, weeks, "select * from effect_rows")
 
 
-def reckon_effects(outcomes: pl.DataFrame, answered: pl.DataFrame, shop: Shop) -> pl.DataFrame:
+def compute_effects(outcomes: pl.DataFrame, answered: pl.DataFrame, shop: Shop) -> pl.DataFrame:
     """The rows of ``recall_effect``.
 
     Args:
@@ -126,7 +126,7 @@ def _types() -> dict[str, Any]:
 
 
 def _compare(cells: pl.DataFrame, shop: Shop, made: dict[Any, dict[str, Any]]) -> dict[str, Any]:
-    """A comparison's figures; what was reckoned for the same arms at another week is not done again."""
+    """A comparison's figures; what was computed for the same arms at another week is not computed again."""
     compared = cells.filter("compared")
     recall, holdout = (_arm(compared.filter(arm=name)) for name in (RECALL, HOLDOUT))
     all_campaigns = cells["campaign_week"].unique().sort().to_list()

@@ -1,4 +1,4 @@
-"""What came of the sealed lists, told at a week. Nothing here knows Dagster."""
+"""What came of the sealed lists, as of a week. Nothing here knows Dagster."""
 
 from collections.abc import Sequence
 from datetime import date

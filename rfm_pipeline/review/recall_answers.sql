@@ -1,6 +1,6 @@
--- recall_answers: one row is a customer of a sealed list who answered it, as far as it can be told at a week.
+-- recall_answers: one row is a customer of a sealed list who answered it, as far as it is known at a week.
 -- A customer returned who placed a paid order in the response window, which begins with the list's as_of.
--- What is told ripens until the first Monday on which the window has closed (fixed_at), refunds included, and
+-- An answer ripens until the first Monday on which the window has closed (fixed_at), refunds included, and
 -- stays as it is from then on.
 with
 
@@ -17,7 +17,7 @@ assigned as (
         least(
             t.as_of,
             a.week + 7 + cast(ceil(cast($response_days as integer) / 7) as integer) * 7
-        ) as told_until,
+        ) as known_until,
     from target_weeks t
     join assignments a on a.week <= t.week
 
@@ -41,7 +41,7 @@ answers as (
     join orders o
         on o.customer_id = a.customer_id
         and o.order_at >= a.opens_at
-        and o.order_at < least(a.closes_at, cast(a.told_until as timestamp))
+        and o.order_at < least(a.closes_at, cast(a.known_until as timestamp))
 
 ),
 
@@ -52,7 +52,7 @@ known_refunds as (
     join refunds r
         on r.order_id = n.order_id
         and r.customer_id = n.customer_id
-        and r.refund_at < cast(n.told_until as timestamp)
+        and r.refund_at < cast(n.known_until as timestamp)
     group by n.week, n.campaign_week, n.customer_id, n.order_id
 
 )

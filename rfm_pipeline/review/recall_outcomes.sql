@@ -1,4 +1,4 @@
--- recall_outcomes: one row is a class and arm of a campaign week, as far as it can be told at a week.
+-- recall_outcomes: one row is a class and arm of a campaign week, as far as it is known at a week.
 -- Counted by assignment: in the arm they were drawn into, reached or not. Reached is who the team's log says was
 -- reached, or refused to be; of whom the log says nothing, who was tagged. A contact after the first Monday
 -- on which the window has closed changes nothing any more.

@@ -1,4 +1,4 @@
-"""The contract of the review stage's tables, and the fixed words that stand in them."""
+"""The contract of the review stage's tables, and the fixed words in them."""
 
 import pandera.polars as pa
 import polars as pl
@@ -8,7 +8,7 @@ from rfm_pipeline.warehouse.columns import MONEY, at_least, column, one_of, rows
 from rfm_pipeline.warehouse.schema import Table
 
 VALUE_DAYS = 90
-"""How far ahead value is reckoned, and how long a silence is given to end."""
+"""How far ahead value is computed, and how long a silence is given to end."""
 
 VERDICTS = {
     "too_early": "为时尚早",
@@ -64,7 +64,7 @@ ADVICE_STATUSES = {
     "no_length_found": "曲线上没有合适的天数",
 }
 
-_TOLD_AT = {"week": column(pl.Date, "the Monday of the week at which it is told")}
+_AS_OF_WEEK = {"week": column(pl.Date, "the Monday of the week as of which it is known")}
 _CLASS = {
     "churn_class": column(
         pl.String, "A bestseller, B clearance or cheap only, C neither", one_of(CHURN_CLASSES)
@@ -102,7 +102,7 @@ RECALL_OUTCOMES = Table(
     name="recall_outcomes",
     schema=pa.DataFrameSchema(
         {
-            **_TOLD_AT,
+            **_AS_OF_WEEK,
             "campaign_week": column(pl.Date, "the week whose list it is about"),
             "churn_class": column(pl.String, "the class on the list", one_of(CHURN_CLASSES)),
             "arm": column(pl.String, "recall or holdout", one_of(ARMS)),
@@ -132,7 +132,7 @@ RECALL_EFFECT = Table(
     name="recall_effect",
     schema=pa.DataFrameSchema(
         {
-            **_TOLD_AT,
+            **_AS_OF_WEEK,
             "scope": column(
                 pl.String, "one campaign, or all campaigns with a closed window pooled", one_of(list(SCOPES))
             ),
@@ -204,7 +204,7 @@ RETURNER_VALUE = Table(
     name="returner_value",
     schema=pa.DataFrameSchema(
         {
-            **_TOLD_AT,
+            **_AS_OF_WEEK,
             "campaign_week": column(pl.Date, "the week whose list it is about"),
             "arm": column(pl.String, "recall or holdout", one_of(ARMS)),
             "returned": column(pl.Int64, "customers back in the response window", at_least(0)),
@@ -315,7 +315,7 @@ VALUE_BACKTEST = Table(
     name="value_backtest",
     schema=pa.DataFrameSchema(
         {
-            **_TOLD_AT,
+            **_AS_OF_WEEK,
             "predicted_week": column(pl.Date, "the past week at which it was predicted"),
             **_CLASS,
             **_BAND,
@@ -335,14 +335,14 @@ BACKTEST_SUMMARY = Table(
     name="backtest_summary",
     schema=pa.DataFrameSchema(
         {
-            **_TOLD_AT,
+            **_AS_OF_WEEK,
             "predicted_week": column(
                 pl.Date, "the past week at which it was predicted; null for all together", nullable=True
             ),
             "weeks_tested": column(pl.Int64, "past weeks in it", at_least(0)),
             **_figure("predicted_returns", "who was expected back"),
             **_figure("actual_returns", "who came back"),
-            **_figure("predicted_value", "net sales expected then", interval="as told then"),
+            **_figure("predicted_value", "net sales expected then", interval="as predicted then"),
             **_figure("actual_value", "net sales that followed"),
             **_figure("error", "(predicted − actual) / actual; for all together the mean of its size"),
             **_share("covered", "share of the weeks whose interval held what came", nullable=True),
@@ -358,7 +358,7 @@ DORMANCY_CURVE = Table(
     name="dormancy_curve",
     schema=pa.DataFrameSchema(
         {
-            **_TOLD_AT,
+            **_AS_OF_WEEK,
             "order_band": column(
                 pl.String,
                 "paid orders when the silence began: 1, 2, 3+; low_f: all below high F",
@@ -386,7 +386,7 @@ DORMANCY_ADVICE = Table(
     name="dormancy_advice",
     schema=pa.DataFrameSchema(
         {
-            **_TOLD_AT,
+            **_AS_OF_WEEK,
             "dormant_after_days": column(pl.Int64, "the shop's own threshold", at_least(1)),
             **_share("share_back_at_threshold", "who still comes back from there, low F", nullable=True),
             "recommended_days": column(pl.Int64, "the length of silence to be recommended", nullable=True),

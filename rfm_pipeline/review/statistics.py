@@ -89,7 +89,7 @@ def welch(first: Sums, second: Sums) -> Interval | None:
     """Welch's interval of the difference of two means with unequal variances, first minus second.
 
     Returns:
-        None if a sample has fewer than two values or neither varies: there is nothing to reckon with.
+        None if a sample has fewer than two values or neither varies: there is nothing to compute with.
 
     Source: B. L. Welch (1947), "The generalization of 'Student's' problem when several different population
     variances are involved", Biometrika 34, 28-35.

@@ -1,7 +1,7 @@
 """Data-quality checks as SQL, and their stored verdicts.
 
 A check is one query that counts what is wrong. Its verdict is kept in the table ``data_checks``, so that
-whoever acts on the data re-reads it instead of trusting that the check ran. The checks themselves stand in
+code that acts on the data re-reads it instead of trusting that the check ran. The checks themselves are in
 the stages' ``checks.py``.
 """
 

@@ -22,12 +22,12 @@ def column(
 
 
 def one_of(values: Sequence[str]) -> pa.Check:
-    """Only these words may stand in the column."""
+    """Only these words are allowed in the column."""
     return pa.Check.isin(list(values))
 
 
 def at_least(minimum: Any) -> pa.Check:
-    """No smaller value may stand in the column."""
+    """No smaller value is allowed in the column."""
     return pa.Check.ge(minimum)
 
 

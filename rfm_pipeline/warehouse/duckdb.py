@@ -42,7 +42,7 @@ def _values_kept_private() -> Iterator[None]:
         yield
     except (duckdb.DataError, duckdb.IntegrityError) as error:
         raise ValidationError(
-            f"a value can't be written to its column or reckoned with ({type(error).__name__}); "
+            f"a value can't be written to its column or computed with ({type(error).__name__}); "
             "nothing was written."
         ) from None
 
@@ -348,7 +348,7 @@ class Warehouse:
     def held(self) -> Iterator[None]:
         """Keeps the file open for the block: its transactions share one connection instead of one each.
 
-        For one step of a run. Not between steps: whoever waits for the warehouse gets it there.
+        For one step of a run. Not between steps: a process that waits for the warehouse gets it there.
         """
         with self._open() as connection:
             self._held.append(connection)

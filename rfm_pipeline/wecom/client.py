@@ -1,7 +1,7 @@
 """The client of a self-built app: staff, contacts, the tag library, and marking customers.
 
 One place applies the error policy (:meth:`WecomClient._ask`), so a call's own method sees only what is left
-of it. Whoever calls it keeps the books: a marked customer's outcome is a value, and what ends the run's calls
+of it. The caller keeps the books: a marked customer's outcome is a value, and what ends the run's calls
 is an exception, after which this client sends nothing any more.
 """
 
@@ -234,8 +234,8 @@ class WecomClient(Connected):
         """Puts tags on a staff member's customer and takes others off.
 
         May be called for any number of customers at once: no more than ``in_flight`` calls are under way, and
-        never two for the same customer. Doing it again is harmless: the same tags are on in the end. Whoever
-        cancels it does not know what came of it, so when one of many raises, the others are to be awaited.
+        never two for the same customer. Doing it again is harmless: the same tags are on in the end. A caller
+        that cancels it does not know what came of it, so when one of many raises, await the others.
 
         Args:
             userid: The staff member.
@@ -377,14 +377,14 @@ class WecomClient(Connected):
 
     def _raise_if_ended(self) -> None:
         if self._ended is not None:
-            # without the traceback of whoever met it first: thousands may be waiting here
+            # without the traceback of the caller that met it first: thousands may be waiting here
             raise self._ended.with_traceback(None)
 
 
 class _KnownTags:
     """Which tag ids there are, and which took a deleted one's place: same group, same name, another id.
 
-    The group is told by its id: a group of the same name may be somebody else's.
+    The group is found by its id: a group of the same name may be somebody else's.
     """
 
     def __init__(self) -> None:

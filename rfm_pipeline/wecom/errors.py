@@ -1,6 +1,6 @@
 """WeCom's error codes as data: which code asks for what, and the exceptions that end a run's calls.
 
-Belongs here: what a code means for a run, and the words for whoever has to mend it. Carrying it out is the
+Belongs here: what a code means for a run, and the words for those who mend it. Carrying it out is the
 client's and the robot's. No text here holds anything that WeCom sent: its ``errmsg`` quotes ids and
 addresses.
 """
@@ -57,7 +57,7 @@ REFUSALS: Mapping[int, str] = {
     ),
     301002: (
         "the credentials have no right to this app: take the secret of the app itself from 应用管理 in the"
-        " WeCom admin console, and see that whoever runs it administers that app"
+        " WeCom admin console, and see that the person who runs it administers that app"
     ),
     50003: "the app is disabled: enable it in the WeCom admin console under 应用管理 → the app",
     84074: (
@@ -103,7 +103,7 @@ def remedy_of(errcode: int) -> Remedy:
     """What an error code asks for.
 
     A code that is not listed rejects its row: one odd row must not stop the others, and the code is kept for
-    whoever looks at it.
+    the person who looks at it.
     """
     return POLICY.get(errcode, Remedy.REJECT_ROW)
 

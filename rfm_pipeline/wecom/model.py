@@ -1,6 +1,6 @@
 """What WeCom tells, as values: contacts, the tag library, and what came of marking a customer.
 
-The classes say themselves where their fields stand in WeCom's JSON, so that reading an answer and checking it
+The classes say themselves where their fields are in WeCom's JSON, so that reading an answer and checking it
 are one step. Personal fields stay out of every ``repr``. Belongs here: shapes; asking is the client's.
 """
 
@@ -96,7 +96,7 @@ class TagLibrary:
         """The tags of a group as name → id; empty if there is no such group.
 
         Raises:
-            WecomRefused: If several groups have that name: which is ours can't be told.
+            WecomRefused: If several groups have that name: it is unclear which is ours.
         """
         groups = [group for group in self.groups if group.name == group_name]
         if len(groups) > 1:

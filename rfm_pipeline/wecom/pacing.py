@@ -61,7 +61,7 @@ class Window:
         self._ended: deque[float] = deque(maxlen=count)
 
     async def wait(self) -> None:
-        """Returns when one more fits. Whoever waits must be the only one, and call :meth:`note` after."""
+        """Returns when one more fits. Only one caller may wait, and calls :meth:`note` after."""
         loop = asyncio.get_running_loop()
         while len(self._ended) == self._ended.maxlen and (left := self._left(loop.time())) > 0:
             await asyncio.sleep(left)

@@ -1,7 +1,7 @@
 """The group robot: messages and files into one group, and for each whether it was sent.
 
 A message can't be taken back, and WeCom does not tell the same one twice from two. So a send of which it is
-not known whether it arrived is never repeated here, and must not be by whoever calls. What is said, and
+not known whether it arrived is never repeated here, and must not be by the caller. What is said, and
 whether it was said already, is the caller's.
 """
 

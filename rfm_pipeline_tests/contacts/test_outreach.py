@@ -1,4 +1,4 @@
-"""What the team wrote down comes back, by every road; what can't be read is told by row, and a no is kept."""
+"""What the team wrote down comes back, by every road; what can't be read is named by row, a no is kept."""
 
 import shutil
 import stat
@@ -158,7 +158,7 @@ def test_a_filled_in_work_list_comes_back(home: tuple[Shop, Ledger], tmp_path: P
     report = read_back(home)
     assert logged(shop) == COMES_BACK
     assert report.customers == {"reached_phone": 1, "not_reached": 1, "refused": 1}
-    assert (report.findings, report.told, report.rows) == ({}, None, 3)
+    assert (report.findings, report.findings_file, report.rows) == ({}, None, 3)
     assert silenced(shop) == {"c3"}
 
 
@@ -312,19 +312,20 @@ def test_a_row_is_taken_or_told_with_the_column_that_is_wrong(
 def test_rows_to_look_at_are_told_in_a_file_without_anybodys_data(home: tuple[Shop, Ledger]) -> None:
     shop, _ = home
     calls = hand_in(shop, "calls.csv", f"{WEEK},c1,sms,reached,soon", f"{WEEK},c4,sms,reached,")
-    told = read_back(home).told
-    assert told == findings_path(shop)
-    assert stat.S_IMODE(told.stat().st_mode) == 0o600
-    rows = pl.read_csv(told, infer_schema=False)
+    findings_file = read_back(home).findings_file
+    assert findings_file == findings_path(shop)
+    assert stat.S_IMODE(findings_file.stat().st_mode) == 0o600
+    rows = pl.read_csv(findings_file, infer_schema=False)
     assert rows.select("source_file", "row_no", "column_name", "reason").rows() == [
         ("outreach/calls.csv", "1", "reached_at", "time_not_understood"),
         ("outreach/calls.csv", "2", "customer_id", "holdout"),
     ]
     assert "such as 2026-03-10 14:30" in rows["expected"][0]
-    assert not [name for name in ("c1", "c4", "soon") if name in told.read_text("utf-8-sig").split(",")]
+    words = findings_file.read_text("utf-8-sig").split(",")
+    assert not [name for name in ("c1", "c4", "soon") if name in words]
     calls.write_text(f"{HEADER}\n{WEEK},c1,sms,reached,2026-03-10\n", "utf-8")
-    assert read_back(home).told is None
-    assert not told.exists()
+    assert read_back(home).findings_file is None
+    assert not findings_file.exists()
 
 
 def blocked(shop: Shop) -> dict[str, bool]:
@@ -372,8 +373,8 @@ def test_a_file_that_cannot_be_read_stops_the_recall_and_none_of_the_others(
     report = read_back(home)
     assert report.findings == {"stops_the_recall": 1}
     assert logged(shop) == [("c1", "phone", "reached", None)]
-    assert report.told is not None
-    words = report.told.read_text("utf-8-sig")
+    assert report.findings_file is not None
+    words = report.findings_file.read_text("utf-8-sig")
     assert name in words
     assert "nobody is recalled" in words
     with pytest.raises(SuppressionError, match=name):
@@ -464,11 +465,11 @@ def test_a_no_that_does_not_say_whose_it_is_stops_the_recall(
 ) -> None:
     shop, _ = home
     hand_in(shop, "calls.csv", f"{WEEK},c1,phone,refused,", f"{WEEK},{customer},phone,{outcome},")
-    with pytest.raises(SuppressionError, match=r"calls\.csv, row 2 below the header: it can't be told who"):
+    with pytest.raises(SuppressionError, match=r"calls\.csv, row 2 below the header: it is unclear who"):
         read_reach(shop)
     report = read_back(home)
     assert report.findings["stops_the_recall"] == 1
-    # whose it can be told is kept all the same
+    # a readable one is kept all the same
     assert report.new_refusals == 1
 
 
@@ -575,7 +576,7 @@ def test_a_file_may_come_weeks_later(home: tuple[Shop, Ledger]) -> None:
 def test_without_any_file_the_tables_are_empty_and_nothing_is_written(home: tuple[Shop, Ledger]) -> None:
     shop, _ = home
     report = read_back(home)
-    assert (report.files, report.rows, report.customers, report.told) == (0, 0, {}, None)
+    assert (report.files, report.rows, report.customers, report.findings_file) == (0, 0, {}, None)
     assert logged(shop) == findings(shop) == []
     assert not shop.out_dir.exists()
     assert not shop.suppression_dir.exists()
@@ -587,7 +588,7 @@ def test_without_any_file_the_tables_are_empty_and_nothing_is_written(home: tupl
 def logged_contact(
     recall_home: RecallHome, day: date, customer: str, outcome: str, at: datetime | None
 ) -> None:
-    """What came of a sealed list, told by a file."""
+    """What came of a sealed list, as a file says."""
     time = "" if at is None else str(at)
     hand_in(recall_home.shop, "calls.csv", f"{day},{customer},phone,{outcome},{time}")
     write_outreach_log(recall_home.warehouse, recall_home.ledger, recall_home.shop, datetime(2030, 1, 1))

@@ -462,7 +462,7 @@ def test_an_alert_that_was_not_sent_is_tried_again_and_one_in_doubt_is_not(
 ) -> None:
     wecom.script(SEND, "errcode:45009", "silence:before")
     [problem] = alert(quiet, FAILED)
-    assert "the group was not told that raw_orders failed" in problem
+    assert "the group got no alert that raw_orders failed" in problem
     assert alert(quiet, CHECKED) == []
     assert markdown(wecom) == []
     alert(quiet, FAILED, CHECKED)
@@ -474,7 +474,7 @@ def test_an_alert_that_was_not_sent_is_tried_again_and_one_in_doubt_is_not(
 def test_a_dead_network_never_makes_an_alert_raise(tmp_path: Path, wecom: WecomServer, base_url: str) -> None:
     recall_home = connected(tmp_path, wecom, wecom={"base_url": base_url})
     [problem] = alert(recall_home, FAILED)
-    assert "the group was not told" in problem
+    assert "the group got no alert" in problem
     assert ROBOT_KEY not in problem
 
 
@@ -483,7 +483,7 @@ def test_a_ledger_that_cannot_be_used_never_makes_an_alert_raise(
 ) -> None:
     broken = Ledger(f"sqlite:///{quiet.shop.home}/no/such/folder/ledger.sqlite")
     [problem] = send_alerts(quiet.shop, broken, ROBOT_KEY, [FAILED])
-    assert "the group was not told" in problem
+    assert "the group got no alert" in problem
     assert wecom.calls(SEND) == []
 
 
@@ -597,7 +597,7 @@ def test_the_sensor_alerts_where_the_runner_could_not(
     done = rfm("run", "--home", str(home))
     assert done.returncode == 1
     assert "broken.csv can't be read" in done.stderr
-    assert "the group was not told that recall_list failed" in done.stderr
+    assert "the group got no alert that recall_list failed" in done.stderr
     assert markdown(wecom) == []
     monkeypatch.setenv("RFM_WECOM_ROBOT_KEY", ROBOT_KEY)
     after = sensor_tick(home, before)

@@ -127,15 +127,15 @@ class WecomServer:
 
     def state(self) -> State:
         """What the company knows now."""
-        told = self._do("state")
-        contacts = [Contact(**contact) for contact in told["contacts"]]
+        answer = self._do("state")
+        contacts = [Contact(**contact) for contact in answer["contacts"]]
         return State(
             contacts={(contact.userid, contact.external_userid): contact for contact in contacts},
-            groups={group["name"]: Group(**group) for group in told["groups"]},
-            messages=told["messages"],
-            violations=Counter(told["violations"]),
-            tokens=told["tokens"],
-            peak_in_flight=told["peak_in_flight"],
+            groups={group["name"]: Group(**group) for group in answer["groups"]},
+            messages=answer["messages"],
+            violations=Counter(answer["violations"]),
+            tokens=answer["tokens"],
+            peak_in_flight=answer["peak_in_flight"],
         )
 
     def calls(self, api: str | None = None, *, after: int = 0) -> list[Call]:
@@ -149,8 +149,8 @@ class WecomServer:
 
     def media(self, media_id: str) -> tuple[str, bytes]:
         """Name and content of an uploaded file."""
-        told = self._do("media", media_id=media_id)
-        return told["name"], bytes.fromhex(told["hex"])
+        answer = self._do("media", media_id=media_id)
+        return answer["name"], bytes.fromhex(answer["hex"])
 
     def kill(self) -> None:
         """Ends the server at once."""

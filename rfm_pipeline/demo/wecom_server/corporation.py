@@ -39,7 +39,7 @@ class Contact:
     tag_ids: list[str] = field(default_factory=list)
     name: str = ""
 
-    def as_told(self) -> dict[str, Any]:
+    def as_answered(self) -> dict[str, Any]:
         """How ``batch/get_by_user`` tells it; what is not known is left out, as there."""
         person = {"external_userid": self.external_userid, "name": self.name, "type": 1}
         follow = {
@@ -300,17 +300,17 @@ class Corporation:
         rows = [contact for contact in self.contacts.values() if contact.userid in wanted]
         start = _position(body.get("cursor", ""), staff)
         cursor = _cursor(start + limit, staff) if start + limit < len(rows) else ""
-        told = [contact.as_told() for contact in rows[start : start + limit]]
-        return {"external_contact_list": told, "next_cursor": cursor}
+        answered = [contact.as_answered() for contact in rows[start : start + limit]]
+        return {"external_contact_list": answered, "next_cursor": cursor}
 
     def _tell_tags(self, body: dict[str, Any]) -> dict[str, Any]:
         tags, groups = set(body.get("tag_id") or ()), set(body.get("group_id") or ())
-        told = [
-            _group_as_told(group)
+        answered = [
+            _group_as_answered(group)
             for group in self.groups.values()
             if not (tags or groups) or group.id in groups or tags & set(group.tags)
         ]
-        return {"tag_group": told}
+        return {"tag_group": answered}
 
     def _add_tags(self, body: dict[str, Any]) -> dict[str, Any]:
         names = [str(tag.get("name", "")) for tag in body.get("tag") or ()]
@@ -328,7 +328,7 @@ class Corporation:
         self.make_tags(group.name if group else group_name, names, ours=True)
         made = group or self._group(group_name)
         assert made is not None
-        return {"tag_group": _group_as_told(made)}
+        return {"tag_group": _group_as_answered(made)}
 
     def _edit_tag(self, body: dict[str, Any]) -> dict[str, Any]:
         group = self._changeable(str(body.get("id")))
@@ -409,7 +409,7 @@ class Corporation:
         return {"type": "file", "media_id": media_id, "created_at": "1700000000"}
 
 
-def _group_as_told(group: Group) -> dict[str, Any]:
+def _group_as_answered(group: Group) -> dict[str, Any]:
     tags = [
         {"id": tag_id, "name": name, "create_time": 1700000000, "order": 0, "deleted": False}
         for tag_id, name in group.tags.items()
@@ -425,7 +425,7 @@ def _group_as_told(group: Group) -> dict[str, Any]:
 
 
 def _cursor(position: int, staff: list[str]) -> str:
-    """A cursor says nothing to whoever holds it, and is good for the same staff only."""
+    """A cursor says nothing to its holder, and is good for the same staff only."""
     digest = hashlib.sha256("\n".join(staff).encode()).hexdigest()[:12]
     return base64.urlsafe_b64encode(f"{position} {digest}".encode()).decode()
 

@@ -146,7 +146,7 @@ class WecomService:
             started = time.monotonic()
             try:
                 body = await request.body()
-            except ClientDisconnect:  # whoever asked was killed half-way: that is no call
+            except ClientDisconnect:  # the caller was killed half-way: that is no call
                 return Response()
             corporation = self.corporation
             call = Call(len(corporation.log) + 1, api, started)
@@ -335,7 +335,7 @@ def serve(service: WecomService, listener: socket.socket) -> None:
 
 
 def _end_with_parent() -> None:
-    """Ends this process when whoever started it is gone: then its end of the pipe is closed."""
+    """Ends this process when the process that started it is gone: then its end of the pipe is closed."""
     sys.stdin.buffer.read()
     os._exit(0)
 

@@ -44,7 +44,7 @@ class TagSink(Protocol):
             The outcome of each open change, as soon as it is known.
 
         Raises:
-            SinkPausedError: If what was not told of has to wait for another run.
+            SinkPausedError: If changes without an outcome have to wait for another run.
         """
         ...
 

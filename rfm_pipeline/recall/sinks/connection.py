@@ -41,11 +41,11 @@ def refuse_unconfirmed(shop: Shop, ledger: Ledger) -> str | None:
 
 
 def wecom_sink(
-    shop: Shop, ledger: Ledger, reach: Reach, access: WecomAccess, tell: Callable[[str], None]
+    shop: Shop, ledger: Ledger, reach: Reach, access: WecomAccess, report: Callable[[str], None]
 ) -> WecomSink:
     """The connection to WeCom; its secrets must be there."""
     settings = wecom_settings(shop, access.corp_id or "", access.secret or "")
-    return WecomSink(shop, ledger, reach.people, tagging.tags_on(ledger), settings, tell)
+    return WecomSink(shop, ledger, reach.people, tagging.tags_on(ledger), settings, report)
 
 
 def preview(
@@ -55,7 +55,7 @@ def preview(
 
     Returns:
         Customers matched, ambiguous and unmatched, contacts read, calls, tags to make; nothing where WeCom is
-        off. ``wecom`` says why it can't be told, if it can't: a look that fails is no failure.
+        off. ``wecom`` says why the figures are missing, if they are: a look that fails is no failure.
     """
     if not shop.wecom.enabled:
         return {}
@@ -81,7 +81,7 @@ def sink_for(
     ledger: Ledger,
     reach: Reach,
     access: WecomAccess,
-    tell: Callable[[str], None] = lambda _: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> TagSink:
     """The sink that the settings name."""
-    return wecom_sink(shop, ledger, reach, access, tell) if shop.wecom.enabled else LocalSink(shop)
+    return wecom_sink(shop, ledger, reach, access, report) if shop.wecom.enabled else LocalSink(shop)

@@ -1,6 +1,6 @@
 """Which WeCom contacts are which customers: never guessed, only clear matches count.
 
-There is no call that tells a phone number's contact, so a customer is told by, in order of trust:
+No call finds a phone number's contact, so a customer is matched by, in order of trust:
 
 1. the shop's own mapping in ``contacts/``: wecom_external_userid, and wecom_userid where it names one member
    of staff,
@@ -57,7 +57,7 @@ class Matches:
 
 
 def contact_frame(contacts: Iterable[Contact]) -> pl.DataFrame:
-    """Contacts as a frame with the columns of ``CONTACT_SCHEMA``; one that was told twice stands once."""
+    """Contacts as a frame with the columns of ``CONTACT_SCHEMA``; one answered twice is there once."""
     rows = [
         (c.userid, c.external_userid, c.unionid, list(c.remark_mobiles), list(c.tag_ids)) for c in contacts
     ]

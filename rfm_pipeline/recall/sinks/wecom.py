@@ -1,7 +1,7 @@
 """Carries out tag changes in WeCom.
 
 Why a retry is safe: what WeCom has is read back before anything is changed, so what is so already is not
-called again; every call stands in the ledger as pending before it is made, with its outcome after; and a call
+called again; the ledger holds every call as pending before it is made, and its outcome after; and a call
 that is known to have succeeded is never made twice for the same week. Killed at any moment and called again,
 it does what is left.
 
@@ -35,7 +35,7 @@ _REQUESTED_AT_ONCE = 200
 """How many contacts' calls are written as pending in one transaction."""
 _COLLECT_SECONDS = 0.2
 """How long outcomes are collected before they are written: what a kill can leave unrecorded."""
-_TELL_SECONDS = 10
+_REPORT_SECONDS = 10
 _STATUSES = {Status.DONE: DONE, Status.REJECTED: REJECTED, Status.FAILED: FAILED}
 
 
@@ -79,7 +79,7 @@ class WecomSink:
         people: Who the customers are: ``Reach.people``.
         wanted_on: (customer_id, tag) that are on by the ledger.
         settings: How to reach WeCom.
-        tell: Is told how far it is.
+        report: Gets a line about the progress.
     """
 
     name = "wecom"
@@ -91,14 +91,14 @@ class WecomSink:
         people: pl.DataFrame,
         wanted_on: pl.DataFrame,
         settings: WecomSettings,
-        tell: Callable[[str], None] = lambda _: None,
+        report: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._shop = shop
         self._ledger = ledger
         self._people = people
         self._wanted_on = wanted_on
         self._settings = settings
-        self._tell = tell
+        self._report = report
 
     def preview(self, week: date, actions: pl.DataFrame) -> tuple[Survey, CallPlan]:
         """What carrying out some changes would call; only reads.
@@ -145,7 +145,7 @@ class WecomSink:
             contacts += page.contacts
             unreadable += page.rejected
         frame = contact_frame(contacts)
-        self._tell(f"WeCom: {frame.height:,} contacts of {len(staff):,} members of staff read")
+        self._report(f"WeCom: {frame.height:,} contacts of {len(staff):,} members of staff read")
         return Survey(
             contacts=frame,
             tag_ids=library.ids(self._shop.wecom.tag_group),
@@ -166,7 +166,9 @@ class WecomSink:
             yield plan.settled
             names = plan.calls.filter(pl.col("action") == ADD)["tag"].unique(maintain_order=True)
             made = await client.add_tags(self._shop.wecom.tag_group, names) if len(names) else {}
-            sending = _Sending(client, self._ledger, week, plan.calls, {**survey.tag_ids, **made}, self._tell)
+            sending = _Sending(
+                client, self._ledger, week, plan.calls, {**survey.tag_ids, **made}, self._report
+            )
             async with sending.under_way():
                 async for batch in sending.batches():
                     yield batch
@@ -190,14 +192,14 @@ class _Sending:
         week: date,
         calls: pl.DataFrame,
         tag_ids: Mapping[str, str],
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
         self._client = client
         self._ledger = ledger
         self._week = week
         self._calls = calls
         self._ids = tag_ids
-        self._tell = tell
+        self._report = report
         self._marks = [
             Mark(userid, external_userid, rows.to_dicts())
             for (userid, external_userid), rows in calls.group_by(
@@ -228,16 +230,16 @@ class _Sending:
 
     async def batches(self) -> AsyncIterator[list[Outcome]]:
         """The outcomes of whole changes, after what they come from was written."""
-        total, told = len(self._marks), monotonic()
+        total, reported = len(self._marks), monotonic()
         while self._left or self._known:
             await self._news.wait()
             await asyncio.sleep(_COLLECT_SECONDS)
             self._news.clear()
             known = self._taken()
             await asyncio.to_thread(self._ledger.finish_calls, self._week, known)
-            if (now := monotonic()) >= told + _TELL_SECONDS or not self._left:
-                self._tell(f"WeCom: {total - self._left:,} of {total:,} contacts tagged")
-                told = now
+            if (now := monotonic()) >= reported + _REPORT_SECONDS or not self._left:
+                self._report(f"WeCom: {total - self._left:,} of {total:,} contacts tagged")
+                reported = now
             yield self._changes.completed_by(known)
             if self._ended is not None and not self._under_way and not self._known:
                 raise self._ended

@@ -1,6 +1,6 @@
 """What has to be called so that WeCom's tags are as a week's tag changes say: what should be, minus what is.
 
-Pure: reads what WeCom told and what the ledger knows, as frames. Calling is ``wecom_sink``'s.
+Pure: reads what WeCom answered and what the ledger knows, as frames. Calling is ``sinks.wecom``'s.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from rfm_pipeline.recall.sinks.base import Outcome
 from rfm_pipeline.recall.sinks.matching import Matches
 
 NO_CONTACT = "no WeCom contact is known to be this customer"
-AMBIGUOUS = "it can't be told which WeCom contact is this customer"
+AMBIGUOUS = "it is unclear which WeCom contact is this customer"
 _PAIR = ["userid", "external_userid"]
 _PAIR_TAG = [*_PAIR, "tag"]
 CALL_COLUMNS = ("customer_id", *_PAIR, "tag", "action")
@@ -76,7 +76,7 @@ def plan_calls(
 
     Args:
         actions: The open changes: customer_id, tag, action.
-        survey: What WeCom told.
+        survey: What WeCom answered.
         known_calls: The ledger's calls with customer_id, userid, external_userid, tag, action, status, and
             ``is_now``: whether it belongs to the week.
         wanted_on: (customer_id, tag) that are on and to stay so, of whomever.
@@ -126,7 +126,7 @@ def _to_remove(
 
 
 def _settled(actions: pl.DataFrame, survey: Survey, over: pl.DataFrame) -> list[Outcome]:
-    """What came of changes that need no call: they are so already, were refused, or nobody can be told."""
+    """What came of changes that need no call: already so, refused, or without a single contact."""
     matches = survey.matches
     change = ["customer_id", "tag", "action"]
     refused = over.filter(pl.col("status") == REJECTED).group_by(change).agg(pl.col("error").first())

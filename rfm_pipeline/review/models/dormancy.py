@@ -184,7 +184,7 @@ def advise(points: Sequence[Mapping[str, Any]], dormant: int, dormant_share: flo
     whole = [days for days in quiet if days % 7 == 0]
     if not whole or start == 0:
         why = (
-            f"{begins}, and after {longest} days, as long as can be told, still {at[longest]:.1%}: more than "
+            f"{begins}, and after {longest} days, as far as is known, still {at[longest]:.1%}: more than "
             f"{dormant_share:.0%} of it (review.dormant_share)"
         )
         return said | {"status": "no_length_found", "reason": why}

@@ -1,6 +1,6 @@
 """Writes ``sleeping_value`` and ``sleeping_totals``: what the silent of a week will bring, and how sure.
 
-How it is reckoned stands in ``value`` and ``bgnbd``. Nothing here knows Dagster.
+``value`` and ``bgnbd`` hold the method. Nothing here knows Dagster.
 """
 
 import math

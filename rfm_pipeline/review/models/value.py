@@ -3,14 +3,14 @@
 A past week whose days have passed (a *window*) tells how many of its silent churners came back within
 ``VALUE_DAYS`` and what they brought. Windows are taken every four weeks over a year, so that each season
 counts once. A cell (class, recency band) with too few customers borrows from wider groups, and says so.
-Whoever is borrowed from may have been silent for longer or shorter: the chance to return is moved along the
+Those customers may have been silent for longer or shorter: the chance to return is moved along the
 slope that past windows show over the length of silence (a power of the days, fitted as a Poisson regression).
 
 The interval holds three things: that the past was a sample, that the future will be one, and how far windows
 have differed from each other beyond chance (the season; assumed while too few are known). Windows overlap, so
 that an order counts in several of them: what they hold is divided by that overlap.
 
-Belongs here: reckoning with a few rows of sums. The sums are ``silent_windows.sql``'s. Nothing knows Dagster.
+Belongs here: computing with a few rows of sums. The sums are ``silent_windows.sql``'s. Nothing knows Dagster.
 """
 
 import math
@@ -36,7 +36,7 @@ ENOUGH_CUSTOMERS = 100
 ENOUGH_RETURNERS = 20
 FEWEST_CUSTOMERS = 30
 ASSUMED_SEASON = 0.25
-"""The relative spread between windows that is assumed while the shop's own can't be told."""
+"""The relative spread between windows that is assumed while the shop's own is unknown."""
 BAND_EDGES = (120, 180, 270, 365)
 
 Cell = tuple[str, int]

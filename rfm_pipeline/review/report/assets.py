@@ -56,7 +56,7 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             "recall_playbook",
             STAGE,
             "The method as a document for operations: thresholds in force with counts, the SQL of every "
-            "table, the words with an example, the weekly routine. Written anew each time, in out/playbook/.",
+            "table, the words with an example, the weekly routine. Rewritten each time, in out/playbook/.",
             _KINDS,
             is_weekly=False,
         ),

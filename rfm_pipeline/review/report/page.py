@@ -1,7 +1,7 @@
 """The owner's page: one self-contained HTML file a week, from the tables as they are.
 
-Belongs here: which figures stand on the page and where they are read. What they mean is reckoned in the
-modules named after the tables; how they look is ``weekly_report.html.j2``. No customer can be told from it:
+Belongs here: which figures are on the page and where they are read. What they mean is computed in the
+modules named after the tables; how they look is ``weekly_report.html.j2``. It shows no single customer:
 only counts, sums and shares are read.
 """
 

@@ -1,6 +1,6 @@
 """The playbook: the method as a document, from the settings, SQL files and words that are in force.
 
-Written anew each time, so that it is never out of date. Markdown is the source, HTML is rendered from it.
+Each run rewrites it, so that it is never out of date. Markdown is the source, HTML is rendered from it.
 """
 
 import html

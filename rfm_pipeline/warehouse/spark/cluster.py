@@ -112,7 +112,7 @@ class ClusterSettings:
         return f"{max(bytes_of(self.memory_limit) // 4 // 10**6, 1)}MB"
 
     def spark_conf(self) -> dict[str, str]:
-        """Everything that Spark is told.
+        """Spark's whole configuration.
 
         Of the memory, half is the driver's heap (in which a local Spark does its work), a quarter the
         catalog's, and a quarter is left for Python, which checks rows, and for Java beside its heap.
@@ -140,7 +140,7 @@ class ClusterSettings:
         from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession
 
-        # executors check rows in the same Python as this, unless told where theirs is
+        # executors check rows in the same Python as this, unless it is named
         os.environ.setdefault("PYSPARK_PYTHON", conf.get("spark.pyspark.python", sys.executable))
         builder = SparkSession.builder
         for name, value in conf.items():
@@ -189,7 +189,7 @@ def stop_spark() -> None:
 
 @contextmanager
 def errors_without_values(what: str) -> Iterator[None]:
-    """Tells that Spark failed without what it told: its errors quote values and rows.
+    """Reports that Spark failed without quoting it: its errors hold values and rows.
 
     Raises:
         ValidationError: If a value doesn't fit.
@@ -207,7 +207,7 @@ def errors_without_values(what: str) -> Iterator[None]:
         kind = (error.getCondition() if isinstance(error, PySparkException) else None) or type(error).__name__
         if _OUT_OF_RANGE.search(kind):
             raise ValidationError(
-                f"{what}: a value can't be written to its column or reckoned with ({kind}); "
+                f"{what}: a value can't be written to its column or computed with ({kind}); "
                 "nothing was written."
             ) from None
         raise SparkError(

@@ -1,7 +1,7 @@
 """The Spark warehouse: the tables that grow with the shop as Parquet, made on a cluster by the same SQL.
 
 What is small stays in a DuckDB file, the catalog: bookkeeping, lists, verdicts, and which Parquet files are
-a table's rows of a week (``warehouse.published``). A transaction is the catalog's: whoever reads through it
+a table's rows of a week (``warehouse.published``). A transaction is the catalog's: a reader through it
 sees the big tables as views over their files, so the stages that take a week's list from them don't notice.
 
 Belongs here: the transaction that hands its big statements to Spark. Starting Spark is
@@ -176,7 +176,7 @@ class SparkTransaction(Session):
         self._copy(table, [week for (week,) in found], f'select * from "{table.name}"')
 
     def leave_out(self, table: Table, customer_id: str) -> None:
-        """Writes those of a table's files anew that hold a customer; a row that can do without one stays."""
+        """Rewrites the files of a table that hold a customer; a row that can do without one stays."""
         asked = {"id": customer_id}
         source = view_sql(table, self.warehouse.store, self.pointers.of(table.name))
         found = self.execute(f"select distinct week from ({source}) where customer_id = $id", asked)

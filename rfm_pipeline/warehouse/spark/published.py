@@ -3,7 +3,7 @@
 The pointers are two small tables of the catalog, a DuckDB file. A write puts its files into a folder of its
 own, which nobody reads, and then moves the pointers of its weeks inside the catalog's transaction: when that
 commits, all the weeks of all the tables written in it are there at once; when it doesn't, none is. Files that
-no pointer names are rubbish, whoever left them.
+no pointer names are rubbish, whatever left them.
 
     <root>/<table>/write=<id>/week=<Monday>/*.parquet
 """
@@ -92,11 +92,11 @@ class TableStore:
             ) from None
 
     def for_spark(self, *parts: str) -> str:
-        """A place below the root, as Spark is to be told."""
+        """A place below the root, as Spark names it."""
         return "/".join([f"file://{self.root}" if self.is_local else self.root, *parts])
 
     def for_duckdb(self, *parts: str) -> str:
-        """A place below the root, as DuckDB is to be told."""
+        """A place below the root, as DuckDB names it."""
         return "/".join([self.root, *parts])
 
     def connect(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -182,11 +182,11 @@ class Pointers:
         Raises:
             RfmError: If it is there with other columns, from an older version of the program.
         """
-        told = ", ".join(f"{name} {kind}" for name, kind in table.column_types.items())
+        columns = ", ".join(f"{name} {kind}" for name, kind in table.column_types.items())
         found = self._columns(table.name)
         if found is None:
-            self._connection.execute("insert into published_tables values (?, ?)", [table.name, told])
-        elif found != told:
+            self._connection.execute("insert into published_tables values (?, ?)", [table.name, columns])
+        elif found != columns:
             raise RfmError(
                 f"the warehouse's table {table.name} has other columns than this version of rfm expects. "
                 "The warehouse is derived from the orders: delete warehouse_spark/ in the shop's home, and "

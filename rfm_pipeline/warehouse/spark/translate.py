@@ -18,7 +18,7 @@ Evaluate = Callable[[str], Any]
 """Answers a query that needs nothing but ``target_weeks``: its first column, as a list."""
 
 TARGET = "target_weeks"
-# a table's time by which its partition column is told
+# a table's time from which its partition column follows
 IMPLIED_WEEKS = {("order_lines", "order_at"): "week"}
 
 
@@ -42,7 +42,7 @@ def to_spark(sql: str, params: Mapping[str, Any], evaluate: Evaluate) -> str:
         KeyError: If the statement names a value that isn't given.
     """
     tree = sqlglot.parse_one(sql, read="duckdb")
-    # rows are laid out by whoever writes them
+    # the writer lays out the rows
     tree.set("order", None)
     tree = tree.transform(lambda node: _with_value(node, params))
     _answer_beforehand(tree, evaluate)
@@ -60,7 +60,7 @@ def _with_value(node: exp.Expr, params: Mapping[str, Any]) -> exp.Expr:
 
 
 def literal(value: Any) -> exp.Expr:
-    """A value as it stands in a statement, with its type.
+    """A value as written in a statement, with its type.
 
     Raises:
         TypeError: If it is of a kind that no statement of ours takes.
@@ -189,8 +189,8 @@ def _said_otherwise(node: exp.Expr) -> exp.Expr:
             node.set("expression", exp.Case(ifs=[measured]))
         case exp.Anonymous() if node.name.lower() == "hash":
             # Spark's passes over nulls: it wouldn't tell (1, null) from (null, 1)
-            told = [part for value in node.expressions for part in (value, _is_null(value))]
-            return exp.Anonymous(this="xxhash64", expressions=told)
+            parts = [part for value in node.expressions for part in (value, _is_null(value))]
+            return exp.Anonymous(this="xxhash64", expressions=parts)
         case exp.Concat():
             # as texts: Spark would compare the types of the parts
             node.set("expressions", [exp.cast(part, "TEXT") for part in node.expressions])

@@ -166,7 +166,7 @@ def test_a_recommendation_needs_a_hundred_silences(count: int, status: str) -> N
 def test_a_share_that_never_falls_recommends_nothing() -> None:
     found = advise(points(0.4, 0.38, 0.36), dormant=14, dormant_share=0.5)
     assert (found["status"], found.get("recommended_days")) == ("no_length_found", None)
-    assert "after 21 days, as long as can be told, still 36.0%" in found["reason"]
+    assert "after 21 days, as far as is known, still 36.0%" in found["reason"]
 
 
 def test_a_shop_to_which_nobody_comes_back_recommends_nothing() -> None:
