@@ -1,20 +1,20 @@
-"""Tells a file that was written here from one that somebody has written into since.
+"""Finds out whether somebody has written into a file since it was written here.
 
-Beside a file stands its mark: the digest of everything that was ever written there. A file of another content
-is somebody's own, and one without a mark, too.
+Beside a file lie the digests of everything that was ever written there. A file of another content is
+somebody's own, and one without digests, too.
 """
 
 import hashlib
 from pathlib import Path
 
 
-def mark_of(path: Path) -> Path:
+def digests_file(path: Path) -> Path:
     """The file that says what a file was whenever it was written: a digest a line."""
     return path.with_name(f".{path.stem}.sha256")
 
 
-def marked(path: Path, content: bytes) -> bytes:
-    """The mark with one more content in it; former ones stay, a killed run may have left one of them."""
+def with_digest(path: Path, content: bytes) -> bytes:
+    """The digests with that of one more content; earlier ones stay: a killed run may have left one."""
     return "\n".join(dict.fromkeys([*_digests(path), _digest(content)])).encode()
 
 
@@ -28,5 +28,5 @@ def _digest(content: bytes) -> str:
 
 
 def _digests(path: Path) -> list[str]:
-    mark = mark_of(path)
-    return mark.read_text("ascii").split() if mark.exists() else []
+    file = digests_file(path)
+    return file.read_text("ascii").split() if file.exists() else []

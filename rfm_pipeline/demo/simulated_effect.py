@@ -1,7 +1,7 @@
 """A known effect for a made-up shop: orders of recalled customers who would not have come back by themselves.
 
-What the review finds can then be held against what was planted. Belongs here: drawing who answers a sealed
-list, and the export with their orders. The shop itself is ``sample``'s.
+What the review finds can then be compared with what was simulated. Belongs here: drawing who answers a sealed
+list, and the export with their orders. The shop itself is ``sample_shop``'s.
 """
 
 import re
@@ -40,8 +40,8 @@ order by a.customer_id
 
 
 @dataclass(frozen=True)
-class Planted:
-    """What was planted for one list.
+class SimulatedAnswers:
+    """What was simulated for one list.
 
     Attributes:
         week: The list's week.
@@ -56,13 +56,13 @@ class Planted:
     path: Path | None
 
 
-def plant_answers(
+def simulate_answers(
     warehouse: Warehouse, ledger: Ledger, shop: Shop, week: date, *, effect: float, seed: int
-) -> Planted:
+) -> SimulatedAnswers:
     """Raises the return of a sealed list's recall arm by a given amount, on average.
 
     Drawn among those who would have stayed away, so that the difference to what would have been is the
-    effect and nothing else. The hold-out is left as it is. The same seed plants the same orders.
+    effect and nothing else. The hold-out is left as it is. The same seed makes the same orders.
 
     Args:
         warehouse: Holds the shop's orders as they are without the effect.
@@ -76,7 +76,7 @@ def plant_answers(
         RfmError: If the list isn't sealed, or fewer would have stayed away than the effect needs.
     """
     if week not in ledger.sealed_weeks():
-        raise RfmError(f"the list of week {week} isn't sealed: nobody's answer could be planted.")
+        raise RfmError(f"the list of week {week} isn't sealed: no answer can be simulated.")
     opens_at = datetime.combine(as_of(week), time.min)
     closes_at = opens_at + timedelta(days=shop.review.response_days)
     assignments = ledger.assignments([week], columns=("week", "customer_id", "arm"))
@@ -92,10 +92,10 @@ def plant_answers(
     rng = np.random.default_rng([seed, week.toordinal()])
     answers = away.filter(pl.Series(rng.random(len(away)) < wanted / max(len(away), 1)))
     if answers.is_empty():
-        return Planted(week, recalled, 0, None)
+        return SimulatedAnswers(week, recalled, 0, None)
     path = shop.orders_dir / f"answers_{as_of(week)}.csv"
     _write_orders(path, answers, rng, opens_at, shop.review.response_days)
-    return Planted(week, recalled, len(answers), path)
+    return SimulatedAnswers(week, recalled, len(answers), path)
 
 
 def _write_orders(
@@ -131,14 +131,14 @@ def _write_orders(
 
 def simulate_campaigns(
     shop: Shop, *, effect: float, campaigns: int, seed: int, run: Callable[[Shop, date], object]
-) -> list[Planted]:
-    """Runs a shop week by week and plants the answers to every list; at the end all windows are closed.
+) -> list[SimulatedAnswers]:
+    """Runs a shop week by week and simulates the answers to every list; at the end all windows are closed.
 
     Sets ``recall.allow_past_weeks`` in the shop's settings: lists of past weeks are sealed.
 
     Args:
         shop: A made-up shop with an end (``shop.last_week``).
-        effect: See :func:`plant_answers`.
+        effect: See :func:`simulate_answers`.
         campaigns: How many weekly lists.
         seed: Of the draws.
         run: Takes one week of the shop through all stages.
@@ -154,11 +154,11 @@ def simulate_campaigns(
     ledger = Ledger(shop.ledger_url)
     # no lock is waited for: the runs take place in this process, one after the other
     warehouse = Warehouse(shop.warehouse_path, shop.warehouse.memory_limit, shop.warehouse.threads)
-    planted = []
+    simulated = []
     for week in weeks:
         run(shop, week)
-        planted.append(plant_answers(warehouse, ledger, shop, week, effect=effect, seed=seed))
-    return planted
+        simulated.append(simulate_answers(warehouse, ledger, shop, week, effect=effect, seed=seed))
+    return simulated
 
 
 def campaign_weeks(shop: Shop, campaigns: int) -> Sequence[date]:
@@ -169,7 +169,7 @@ def campaign_weeks(shop: Shop, campaigns: int) -> Sequence[date]:
     """
     last = shop.shop.last_week
     if last is None:
-        raise RfmError("only a shop with an end (shop.last_week) can be planted with an effect.")
+        raise RfmError("only a shop with an end (shop.last_week) can have a simulated effect.")
     newest = last - -(-shop.review.response_days // 7) * WEEK
     first = newest - (campaigns - 1) * WEEK
     if first < shop.shop.first_week:

@@ -1,4 +1,4 @@
-"""The ledger's database: transactions, the newest version of its tables, and what to tell when it fails.
+"""The ledger's database: transactions, the newest version of its tables, and what to say when it fails.
 
 Belongs here: what every method of the ledger needs, whether it is an SQLite file or in PostgreSQL. Which
 facts are kept is ``store``'s.
@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from rfm_pipeline.errors import LedgerBusyError, LedgerError, RfmError
 from rfm_pipeline.ledger import migrations
-from rfm_pipeline.ledger.locks import FileLock, Lock, ServerLock, advisory_key, held
+from rfm_pipeline.ledger.locks import FileLock, Lock, ServerLock, acquired, advisory_key
 from rfm_pipeline.storage.database_urls import POSTGRESQL_OPTIONS, is_lost, postgresql_refusal
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class LedgerDatabase:
     """A database that holds a ledger.
 
     Args:
-        url: An SQLAlchemy URL, or what tells it when it is first needed; the tables are made on first use.
+        url: An SQLAlchemy URL, or a function that gives it on first use; the tables are made on first use.
     """
 
     def __init__(self, url: str | Callable[[], str]) -> None:
@@ -124,18 +124,18 @@ class LedgerDatabase:
             yield connection
 
     @contextmanager
-    def alone(self, name: str, wait_seconds: float = 0) -> Iterator[Lock]:
+    def lock(self, name: str, wait_seconds: float = 0) -> Iterator[Lock]:
         """Lets one process at a time into the block, of all that share the ledger, on whatever machine.
 
         The lock dies with its holder: nothing is left behind by ``kill -9``. In PostgreSQL it belongs to a
         connection that may break while the block runs, so who sends asks ``still_mine()`` and stops if not.
 
         Args:
-            name: What is done alone: small letters, digits, ``-`` and ``_``.
+            name: What the lock guards: small letters, digits, ``-`` and ``_``.
             wait_seconds: How long to wait for the process that holds it.
 
         Raises:
-            LedgerBusyError: If another is in, still.
+            LedgerBusyError: If another process has the lock all the time.
             LedgerError: If the ledger can't be reached.
         """
         if not re.fullmatch(r"[a-z0-9_-]{1,60}", name):
@@ -147,7 +147,7 @@ class LedgerDatabase:
             lock = ServerLock(self._engine, name)
         with ExitStack() as stack:
             with self._explained():
-                stack.enter_context(held(lock, name, wait_seconds))
+                stack.enter_context(acquired(lock, name, wait_seconds))
             yield lock
 
     def frame(self, query: sa.Select[Any], schema: Mapping[str, Any]) -> pl.DataFrame:
@@ -190,7 +190,7 @@ class LedgerDatabase:
         """Brings the tables to the newest version: all or nothing, and once however many try."""
         with self._connected("immediate") as connection:
             if not self.is_sqlite:
-                key = advisory_key(connection, "/upgrade")  # no name of alone()'s
+                key = advisory_key(connection, "/upgrade")  # no name that lock() takes
                 connection.execute(sa.text("select pg_advisory_xact_lock(:key)"), {"key": key})
             # another process may have done it while this one waited
             if not migrations.is_newest(migrations.version_of(connection)):
@@ -202,12 +202,12 @@ class LedgerDatabase:
         try:
             yield
         except sa.exc.DBAPIError as error:
-            raise self._told(error) from None
+            raise self._mendable(error) from None
 
-    def _told(self, error: sa.exc.DBAPIError) -> Exception:
+    def _mendable(self, error: sa.exc.DBAPIError) -> Exception:
         cause = error.orig
         if isinstance(cause, sqlite3.Error):
-            return self._told_of_sqlite(cause) or error
+            return self._explained_sqlite(cause) or error
         # not loaded where the ledger is a file
         import psycopg
 
@@ -217,7 +217,7 @@ class LedgerDatabase:
             return LedgerError(f"{where}: {reason}.") if reason else _without_values(error, cause)
         return error
 
-    def _told_of_sqlite(self, cause: sqlite3.Error) -> RfmError | None:
+    def _explained_sqlite(self, cause: sqlite3.Error) -> RfmError | None:
         name = getattr(cause, "sqlite_errorname", "")
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             return LedgerBusyError(

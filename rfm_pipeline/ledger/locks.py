@@ -23,7 +23,7 @@ _POLL_SECONDS = 0.05
 
 
 class Lock(ABC):
-    """A lock that :meth:`Ledger.alone` got."""
+    """A lock that :meth:`Ledger.lock` got."""
 
     @abstractmethod
     def still_mine(self) -> bool:
@@ -154,7 +154,7 @@ def advisory_key(connection: sa.Connection, name: str) -> int:
 
 
 @contextmanager
-def held(lock: Lock, name: str, wait_seconds: float) -> Iterator[Lock]:
+def acquired(lock: Lock, name: str, wait_seconds: float) -> Iterator[Lock]:
     """Waits for a lock and holds it for the block.
 
     Raises:

@@ -40,7 +40,7 @@ class Ledger(LedgerDatabase):
     """One shop's ledger.
 
     Args:
-        url: An SQLAlchemy URL, or what tells it when it is first needed; the tables are made on first use.
+        url: An SQLAlchemy URL, or a function that gives it on first use; the tables are made on first use.
     """
 
     def landing_positions(self) -> dict[str, int]:
@@ -144,7 +144,7 @@ class Ledger(LedgerDatabase):
         return True
 
     def _why_not_sealed(self, week: date, assignments: pl.DataFrame) -> str:
-        """What to tell when the database refuses a week's list."""
+        """What to say when the database refuses a week's list."""
         silences = ["customer_id", "silent_since"]
         again = assignments.join(self.assignments(columns=silences), on=silences, how="semi").height
         reason = (

@@ -41,7 +41,7 @@ def one_connection(step: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(step)
     def held(*arguments: Any, **resources: Any) -> Any:
-        with permanent_failures(), resources["warehouse"].held():
+        with permanent_failures(), resources["warehouse"].kept_open():
             return step(*arguments, **resources)
 
     return held

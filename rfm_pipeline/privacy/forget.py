@@ -92,7 +92,7 @@ def forget(shop: Shop, warehouse: Warehouse, ledger: Ledger, customer_id: str) -
 
 def _kept_open(warehouse: Warehouse) -> AbstractContextManager[None]:
     # to look for a customer is not to make a warehouse
-    return warehouse.held() if warehouse.path.exists() else nullcontext()
+    return warehouse.kept_open() if warehouse.path.exists() else nullcontext()
 
 
 def _find(shop: Shop, warehouse: Warehouse, ledger: Ledger, customer_id: str) -> tuple[Traces, Person]:

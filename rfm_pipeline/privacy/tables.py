@@ -148,7 +148,7 @@ def rewrite_without(shop: Shop, warehouse: Warehouse, person: Person) -> None:
 
     Tables that are kept elsewhere come first; their old files are gone before the warehouse is written.
     A new file, because deleted rows stay readable in the pages they leave free. The caller keeps the
-    warehouse open (:meth:`Warehouse.held`), and so locked, and reads nothing from it afterwards: the open
+    warehouse open (:meth:`Warehouse.kept_open`), so locked, and reads nothing from it afterwards: the open
     file is the old one.
     """
     warehouse.leave_out(person.customer_id)

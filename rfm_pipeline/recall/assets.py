@@ -190,7 +190,7 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
         weeks = asked_weeks(context)
         is_confirmed = CONFIRMED_TAG in context.run.tags
         with permanent_failures():
-            with warehouse.held():
+            with warehouse.kept_open():
                 # read once for guard and sending, and not at all where the guards refuse without it
                 reach = cache(partial(_reach, warehouse, shop))
                 refusal = (
@@ -212,7 +212,7 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
                     outcome = _send(warehouse, ledger, shop, weeks[0], people, sink)
             finally:
                 rows = tagging.write_customer_tags(warehouse, ledger, weeks)
-            with warehouse.held():
+            with warehouse.kept_open():
                 return weekly_result(
                     context,
                     warehouse,

@@ -139,10 +139,10 @@ def apply_tags(warehouse: Warehouse, ledger: Ledger, sink: TagSink, reach: Reach
     """
     listed = warehouse.read(f"select * from {RECALL_LIST.name} where week = $week", {"week": week})
     plan = warehouse.read(f"select * from {TAG_PLAN.name} where week = $week", {"week": week})
-    with ledger.alone("tags", wait_seconds=_WAIT_SECONDS) as hold:
+    with ledger.lock("tags", wait_seconds=_WAIT_SECONDS) as lock:
         newly_sealed = ledger.seal(week, ledger_rows(listed), plan, sink.name)
         ledger.record(week, _said_no_since(ledger, week, reach))
-        sent, paused = _carry_out(ledger, sink, week, ledger.tag_actions([week]), hold)
+        sent, paused = _carry_out(ledger, sink, week, ledger.tag_actions([week]), lock)
     found = dict(ledger.tag_actions([week]).group_by("status").len().iter_rows())
     return TagReport(
         sent=sent,
@@ -161,7 +161,7 @@ def touched_holdout(ledger: Ledger) -> dict[str, int]:
 
     Returns:
         tags_added: Additions asked for by the list that drew them into the hold-out.
-        words_or_coupons: Assignments to a hold-out that hold something that could be sent.
+        words_or_coupons: Assignments to a hold-out that lock something that could be sent.
     """
     sendable = ("offer", "coupon_code", "sms", "email_subject", "email_body", "wecom_text")
     held_out = ledger.assignments(columns=("week", "customer_id", "arm", *sendable)).filter(
@@ -217,7 +217,7 @@ def open_after_a_run(ledger: Ledger, week: date) -> int:
 
 
 def _carry_out(
-    ledger: Ledger, sink: TagSink, week: date, actions: pl.DataFrame, hold: Lock
+    ledger: Ledger, sink: TagSink, week: date, actions: pl.DataFrame, lock: Lock
 ) -> tuple[int, str | None]:
     """Hands the sink what is not done yet and records what it tells, as long as nobody else may.
 
@@ -238,7 +238,7 @@ def _carry_out(
                     known = []
                 if monotonic() - looked > _LOOK_SECONDS:
                     looked = monotonic()
-                    if not hold.still_mine():
+                    if not lock.still_mine():
                         raise SinkPausedError("the lock on the ledger was lost; the next run does the rest")
     except SinkPausedError as reason:
         paused = str(reason)

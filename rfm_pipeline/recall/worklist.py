@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 import xlsxwriter
 
-from rfm_pipeline.contacts.edit_detection import is_edited, mark_of, marked
+from rfm_pipeline.contacts.edit_detection import digests_file, is_edited, with_digest
 from rfm_pipeline.contacts.messages import CHANNELS, valid_until
 from rfm_pipeline.contacts.reach import Reach
 from rfm_pipeline.contacts.vocabulary import (
@@ -203,8 +203,8 @@ def write_worklist(shop: Shop, ledger: Ledger, reach: Reach, week: date) -> Work
     }
     if not is_kept:
         book = _workbook(shop, rows, sealed.filter(pl.col("arm") != RECALL).height, week, sealed_at)
-        # the mark first: a workbook that isn't marked would pass for the team's
-        files = {mark_of(path): marked(path, book), path: book} | files
+        # the digest first: a workbook without one would pass for the team's
+        files = {digests_file(path): with_digest(path, book), path: book} | files
     replace_files(shop.out_dir, files, mode=0o600)
     counts = dict(rows.group_by("churn_class").len().iter_rows())
     return WorkList(

@@ -37,7 +37,7 @@ _LOCKED = re.compile(r"Conflicting lock is held in .*?\(PID (\d+)\)", re.DOTALL)
 
 @contextmanager
 def _values_kept_private() -> Iterator[None]:
-    """Tells that a value was refused without telling the value: DuckDB's own errors quote it."""
+    """Reports that a value was refused without quoting it, as DuckDB's own errors do."""
     try:
         yield
     except (duckdb.DataError, duckdb.IntegrityError) as error:
@@ -338,14 +338,14 @@ class Warehouse:
                     raise
                 if time.monotonic() >= deadline:
                     raise WarehouseBusyError(
-                        f"{self.path} is in use by process {locked[1]} since more than "
+                        f"{self.path} has been in use by process {locked[1]} for more than "
                         f"{patience:g} s. Wait for that run to end, or stop it, then run again."
                     ) from None
                 self.sleep(pause)
                 pause = min(pause * 2, 1.0)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def kept_open(self) -> Iterator[None]:
         """Keeps the file open for the block: its transactions share one connection instead of one each.
 
         For one step of a run. Not between steps: a process that waits for the warehouse gets it there.

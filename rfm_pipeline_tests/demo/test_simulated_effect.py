@@ -1,4 +1,4 @@
-"""A planted effect: who answers, how many, and that the review finds what was planted."""
+"""A simulated effect: who answers, how many, and that the review finds what was simulated."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rfm_pipeline.demo.simulated_effect import campaign_weeks, plant_answers
+from rfm_pipeline.demo.simulated_effect import campaign_weeks, simulate_answers
 from rfm_pipeline.errors import RfmError
 from rfm_pipeline.review.effect import write_recall_effect
 from rfm_pipeline.review.outcomes import write_recall_outcomes
@@ -36,20 +36,20 @@ def by_themselves() -> Sequence[Order]:
     return [Order(f"own{number}", f"c{number:04}", OPENS, 10) for number in range(0, 1000, 20)]
 
 
-def plant(recall_home: RecallHome, effect: float, seed: int = 3) -> pl.DataFrame:
-    planted = plant_answers(
+def simulate(recall_home: RecallHome, effect: float, seed: int = 3) -> pl.DataFrame:
+    simulated = simulate_answers(
         recall_home.warehouse, recall_home.ledger, recall_home.shop, week(0), effect=effect, seed=seed
     )
-    assert planted.recalled == 900
-    if planted.path is None:
+    assert simulated.recalled == 900
+    if simulated.path is None:
         return pl.DataFrame(schema={"customer_id": pl.String})
-    orders = pl.read_csv(planted.path, infer_schema=False)
-    assert orders.height == planted.answered
+    orders = pl.read_csv(simulated.path, infer_schema=False)
+    assert orders.height == simulated.answered
     return orders
 
 
 def test_answers_come_from_the_recalled_who_would_have_stayed_away(recall_home: RecallHome) -> None:
-    answered = set(plant(recall_home, 0.2)["customer_id"])
+    answered = set(simulate(recall_home, 0.2)["customer_id"])
     arms = {row.customer_id: row.arm for row in listed()}
     assert {arms[name] for name in answered} == {"recall"}
     assert answered.isdisjoint(order.customer_id for order in by_themselves())
@@ -57,23 +57,23 @@ def test_answers_come_from_the_recalled_who_would_have_stayed_away(recall_home: 
 
 def test_the_answers_raise_the_return_by_the_effect(recall_home: RecallHome) -> None:
     """Over many seeds on average; of 900 recalled, 855 would have stayed away."""
-    counts = [plant(recall_home, 0.1, seed).height for seed in range(30)]
+    counts = [simulate(recall_home, 0.1, seed).height for seed in range(30)]
     assert sum(counts) / 30 == pytest.approx(90, abs=6)
     assert len(set(counts)) > 5
 
 
 def test_the_same_seed_plants_the_same_orders(recall_home: RecallHome) -> None:
-    assert plant(recall_home, 0.1).equals(plant(recall_home, 0.1))
+    assert simulate(recall_home, 0.1).equals(simulate(recall_home, 0.1))
 
 
 def test_answers_lie_in_the_response_window(recall_home: RecallHome) -> None:
-    times = plant(recall_home, 0.5)["ordered_at"].str.to_datetime()
+    times = simulate(recall_home, 0.5)["ordered_at"].str.to_datetime()
     assert times.min() >= OPENS  # type: ignore[operator]
     assert times.max() < CLOSES  # type: ignore[operator]
 
 
 def test_no_effect_plants_nothing(recall_home: RecallHome) -> None:
-    assert plant(recall_home, 0.0).is_empty()
+    assert simulate(recall_home, 0.0).is_empty()
 
 
 @pytest.mark.parametrize(("effect", "fits"), [(0.95, True), (0.951, False)])
@@ -81,21 +81,21 @@ def test_no_more_can_answer_than_would_have_stayed_away(
     recall_home: RecallHome, effect: float, fits: bool
 ) -> None:
     if fits:
-        assert plant(recall_home, effect).height == 855
+        assert simulate(recall_home, effect).height == 855
     else:
         with pytest.raises(RfmError, match="there are 855"):
-            plant(recall_home, effect)
+            simulate(recall_home, effect)
 
 
 def test_an_open_list_cannot_be_answered(recall_home: RecallHome) -> None:
     with pytest.raises(RfmError, match=f"week {week(1)} isn't sealed"):
-        plant_answers(
+        simulate_answers(
             recall_home.warehouse, recall_home.ledger, recall_home.shop, week(1), effect=0.1, seed=1
         )
 
 
 def test_the_review_finds_what_was_planted(tmp_path: Path) -> None:
-    """The planted export is read like any other, and the difference between the arms is the planted one."""
+    """The export is read like any other, and the difference between the arms is the simulated one."""
     recall_home = make_recall_home(tmp_path, holdout_share=0.1)
     lists_are(recall_home, *listed())
     own = [
@@ -105,7 +105,7 @@ def test_the_review_finds_what_was_planted(tmp_path: Path) -> None:
     header = "order_id,customer_id,ordered_at,sku,quantity,unit_price"
     (recall_home.shop.orders_dir / "own.csv").write_text("\n".join([header, *own]) + "\n", "utf-8")
     ingest(recall_home.warehouse, recall_home.shop)
-    planted = plant_answers(
+    simulated = simulate_answers(
         recall_home.warehouse, recall_home.ledger, recall_home.shop, week(0), effect=0.15, seed=3
     )
     assert ingest(recall_home.warehouse, recall_home.shop).loaded
@@ -114,8 +114,8 @@ def test_the_review_finds_what_was_planted(tmp_path: Path) -> None:
     row = recall_home.warehouse.read(
         "select * from recall_effect where scope = 'campaign' and churn_class = 'all'"
     ).row(0, named=True)
-    assert row["recall_returned"] - planted.answered == 45
-    assert row["rate_lift"] == pytest.approx((45 + planted.answered) / 900 - 5 / 100)
+    assert row["recall_returned"] - simulated.answered == 45
+    assert row["rate_lift"] == pytest.approx((45 + simulated.answered) / 900 - 5 / 100)
     assert row["rate_lift_low"] < 0.15 < row["rate_lift_high"]
     assert row["verdict"] == "works"
 

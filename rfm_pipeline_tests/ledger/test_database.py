@@ -97,7 +97,7 @@ def at(server: Server, **other: str) -> Ledger:
 def test_a_server_that_refuses_is_told(server: Server, other: dict[str, str], told: str) -> None:
     ledger = at(server, **other)
     assert told in refusal(ledger.sealed_weeks)
-    assert told in refusal(lambda: ledger.alone("send").__enter__())
+    assert told in refusal(lambda: ledger.lock("send").__enter__())
     assert told in refusal(lambda: ledger.holdings("a"))
 
 
@@ -193,7 +193,7 @@ def test_times_and_money_are_the_same_on_both(url: str) -> None:
 def test_a_file_in_no_folder_is_told(tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path / 'nowhere' / 'ledger.sqlite'}")
     assert "it can't be opened; check that its folder is there" in refusal(ledger.sealed_weeks)
-    assert "can't be opened: No such file" in refusal(lambda: ledger.alone("send").__enter__())
+    assert "can't be opened: No such file" in refusal(lambda: ledger.lock("send").__enter__())
 
 
 def test_a_file_that_is_no_ledger_is_told_and_left_alone(file_ledger: Ledger, tmp_path: Path) -> None:

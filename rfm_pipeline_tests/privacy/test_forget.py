@@ -20,7 +20,7 @@ import pytest
 import xlsxwriter
 
 from rfm_pipeline.cli.app import main
-from rfm_pipeline.contacts.edit_detection import mark_of, marked
+from rfm_pipeline.contacts.edit_detection import digests_file, with_digest
 from rfm_pipeline.contacts.schemas import OUTREACH_FINDINGS, OUTREACH_LOG
 from rfm_pipeline.errors import RfmError, WarehouseBusyError
 from rfm_pipeline.ledger import Ledger, tombstone_digest
@@ -559,7 +559,7 @@ def test_a_work_list_that_the_team_wrote_into_is_left_for_somebody_to_see_to(
     written_into = workbook(shop.worklists_dir / "2024-01-01.xlsx", *rows)
     handed_in = workbook(shop.outreach_dir / "2024-01-08.xlsx", *rows)
     untouched = workbook(shop.worklists_dir / "2024-01-15.xlsx", rows[0], ("c1", ""))
-    mark_of(untouched).write_bytes(marked(untouched, untouched.read_bytes()))
+    digests_file(untouched).write_bytes(with_digest(untouched, untouched.read_bytes()))
     before = written_into.read_bytes(), handed_in.read_bytes()
     assert rfm("forget", "c1", "--home", shop.home, "--yes") == 1
     told = capsys.readouterr().err

@@ -43,7 +43,7 @@ MOST_BYTES = 2_000_000
 
 @pytest.fixture(scope="package")
 def recalled(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    """A shop with two campaigns whose windows have closed, made by the command, effect planted."""
+    """A shop with two campaigns whose windows have closed, made by the command, effect simulated."""
     home = tmp_path_factory.mktemp("recalled") / "home"
     made = rfm(
         *("sample", str(home), "--customers", "900", "--weeks", "52"),

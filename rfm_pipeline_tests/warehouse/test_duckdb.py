@@ -323,7 +323,7 @@ def test_a_warehouse_in_use_is_told_with_the_pid_of_the_holder(tmp_path: Path) -
             Warehouse(path, lock_wait_seconds=0.3).read("select 1")
         assert time.monotonic() - started >= 0.3
     assert str(caught.value) == (
-        f"{path} is in use by process {process.pid} since more than 0.3 s. "
+        f"{path} has been in use by process {process.pid} for more than 0.3 s. "
         "Wait for that run to end, or stop it, then run again."
     )
 
