@@ -161,7 +161,7 @@ def touched_holdout(ledger: Ledger) -> dict[str, int]:
 
     Returns:
         tags_added: Additions asked for by the list that drew them into the hold-out.
-        words_or_coupons: Assignments to a hold-out that lock something that could be sent.
+        words_or_coupons: Assignments to a hold-out that hold something that could be sent.
     """
     sendable = ("offer", "coupon_code", "sms", "email_subject", "email_body", "wecom_text")
     held_out = ledger.assignments(columns=("week", "customer_id", "arm", *sendable)).filter(
