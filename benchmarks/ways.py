@@ -593,7 +593,8 @@ def pandas_one_by_one(weeks: str) -> None:
 
 def project_list() -> None:
     """Silent churners with classes, the newly silent, the list with its words: all validated."""
-    from rfm_pipeline.contacts.reach import read_order_contacts, read_reach
+    from rfm_pipeline.contacts.order_contacts import read_order_contacts
+    from rfm_pipeline.contacts.reach import read_reach
     from rfm_pipeline.diagnose.pipeline import write_new_silent_churners, write_silent_churners
     from rfm_pipeline.ledger import Ledger
     from rfm_pipeline.recall.listing import write_recall_list

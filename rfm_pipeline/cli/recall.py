@@ -104,7 +104,8 @@ def announce(
     A part of which nobody knows whether the group has it, after a time-out, is only sent with `--again`.
     """
     shop = bounded_shop(home)
-    from rfm_pipeline.contacts.reach import read_order_contacts, read_reach
+    from rfm_pipeline.contacts.order_contacts import read_order_contacts
+    from rfm_pipeline.contacts.reach import read_reach
     from rfm_pipeline.home.warehouse import open_warehouse
     from rfm_pipeline.ledger import Ledger
     from rfm_pipeline.notifications.delivery import DeliveryStatus

@@ -41,7 +41,8 @@ def plan(home: Home = None, week: Week = None) -> None:
     shop = bounded_shop(home)
     from rich.console import Console
 
-    from rfm_pipeline.contacts.reach import read_order_contacts, read_reach
+    from rfm_pipeline.contacts.order_contacts import read_order_contacts
+    from rfm_pipeline.contacts.reach import read_reach
     from rfm_pipeline.definitions import EARLIER_CHECKS
     from rfm_pipeline.home.warehouse import open_warehouse
     from rfm_pipeline.ledger import Ledger

@@ -17,18 +17,15 @@ from pathlib import Path
 
 import polars as pl
 
+from rfm_pipeline.contacts.addresses import readable
+from rfm_pipeline.contacts.order_contacts import read_order_contacts
 from rfm_pipeline.contacts.outcome_files import may_be_refused, outcome, outcome_files, read_outcomes
+from rfm_pipeline.contacts.people import customers_by_address, read_people
 from rfm_pipeline.contacts.phones import phone_region
-from rfm_pipeline.contacts.reach import (
-    customers_by_address,
-    read_order_contacts,
-    read_people,
-    readable,
-    require_identity,
-)
 from rfm_pipeline.contacts.refusals import keep_refusals
 from rfm_pipeline.contacts.schemas import FINDINGS, OUTREACH_FINDINGS, OUTREACH_LOG
 from rfm_pipeline.contacts.sheets import Sheet
+from rfm_pipeline.contacts.suppression import require_identity
 from rfm_pipeline.contacts.vocabulary import CONTACT_WORDS, CUSTOMER_NAMES, OUTCOME_NAMES, REACHED
 from rfm_pipeline.errors import SuppressionError
 from rfm_pipeline.ledger import Ledger

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import polars as pl
 
+from rfm_pipeline.contacts.addresses import readable
 from rfm_pipeline.contacts.outcome_files import refused
 from rfm_pipeline.contacts.phones import phone_region
-from rfm_pipeline.contacts.reach import OPTOUT_NAMES, readable, says_whose
 from rfm_pipeline.contacts.sheets import Dialect, Sheet, filled, known_columns, read_sheets, replace_csv
-from rfm_pipeline.contacts.vocabulary import CUSTOMER_NAMES
+from rfm_pipeline.contacts.suppression import says_whose
+from rfm_pipeline.contacts.vocabulary import CUSTOMER_NAMES, OPTOUT_NAMES
 from rfm_pipeline.errors import SuppressionError
 from rfm_pipeline.ledger import Ledger, tombstone_digest
 from rfm_pipeline.shop import Shop

@@ -9,8 +9,8 @@ import io
 import os
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import fastexcel
@@ -211,3 +211,41 @@ def known_columns(sheet: Sheet, names: Mapping[str, Sequence[str]]) -> dict[str,
             )
         found[name] = column
     return found
+
+
+def read_folder(
+    folder: Path,
+    names: Mapping[str, Sequence[str]],
+    needed: Sequence[str],
+    judge: Callable[[Sheet], pl.DataFrame],
+) -> pl.DataFrame | None:
+    """All tables of a folder, each with the columns that ``judge`` makes of it; None if there is none.
+
+    Raises:
+        SuppressionError: If a file can't be read or has none of the needed columns.
+    """
+    frames = [
+        judge(_with_our_names(sheet, names, needed))
+        for path in sheet_files(folder)
+        for sheet in read_sheets(path)
+    ]
+    return pl.concat(frames) if frames else None
+
+
+def _with_our_names(sheet: Sheet, names: Mapping[str, Sequence[str]], needed: Sequence[str]) -> Sheet:
+    """The table with our column names, null where the file has no such column; others are numbered."""
+    found = known_columns(sheet, names)
+    if found.keys().isdisjoint(needed):
+        raise SuppressionError(
+            f"{sheet} lacks the column {' or '.join(repr(name) for name in needed)}; nobody is recalled "
+            f"until it is there. Columns: {', '.join(names)}."
+        )
+    others = [column for column in sheet.frame.columns if column not in found.values()]
+    columns = [
+        *(
+            filled(pl.col(found[name]) if name in found else pl.lit(None, pl.String)).alias(name)
+            for name in names
+        ),
+        *(filled(pl.col(column)).alias(f"other_{number}") for number, column in enumerate(others)),
+    ]
+    return replace(sheet, frame=sheet.frame.select(columns))

@@ -1,7 +1,7 @@
 """The words people use in the files they keep: what they call the columns, and what they write into them.
 
-Belongs here: spellings, and what each means. Reading the files is ``sheets``', ``contacts``' and
-``outcome_files``'.
+Belongs here: spellings, and what each means. Reading the files is ``sheets``', ``people``'s,
+``suppression``'s and ``outcome_files``'.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,29 @@ CUSTOMER_NAMES: Mapping[str, Sequence[str]] = {
     "email": ("e_mail", "mail", "邮箱", "电子邮箱", "邮件", "电子邮件"),
 }
 """The columns that name a customer, each with the other names it goes by."""
+
+CONTACT_NAMES: Mapping[str, Sequence[str]] = {
+    **CUSTOMER_NAMES,
+    "name": ("姓名", "客户姓名", "收货人", "收货人姓名", "联系人"),
+    "wecom_external_userid": ("external_userid", "外部联系人id"),
+    "wecom_userid": ("userid", "企业微信账号"),
+    "unionid": ("wecom_unionid", "微信unionid"),
+    "consent_sms": ("短信同意", "同意短信"),
+    "consent_email": ("邮件同意", "同意邮件"),
+    "consent_wecom": ("微信同意", "企业微信同意", "同意微信", "同意企业微信"),
+}
+"""The columns of ``contacts/``."""
+
+OPTOUT_NAMES: Mapping[str, Sequence[str]] = {
+    **CUSTOMER_NAMES,
+    "channel": ("渠道",),
+    "since": ("时间", "日期", "退订时间"),
+    "source": ("来源",),
+}
+"""The columns of ``suppression/``."""
+
+CHANNEL_COLUMNS: Mapping[str, str] = {"sms": "phone", "email": "email", "wecom": "wecom_external_userid"}
+"""The channels that words are sent on, each with the column of its address."""
 
 CHANNEL_WORDS: Mapping[str, str] = {
     "sms": "sms",
@@ -82,4 +105,4 @@ OUTCOME_NAMES: Mapping[str, Sequence[str]] = {
     "outcome": ("result", "status", "结果", "触达结果", "状态", "发送状态", OUTCOME_TITLE),
     "reached_at": ("time", "sent_at", "时间", "触达时间", "发送时间", TIME_TITLE),
 }
-"""The columns of a file that tells what came of contacting customers."""
+"""The columns of a file that says what came of contacting customers."""

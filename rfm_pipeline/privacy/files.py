@@ -14,8 +14,8 @@ import polars as pl
 
 from rfm_pipeline.contacts.outcome_files import outcome_files
 from rfm_pipeline.contacts.phones import normalised_phones
-from rfm_pipeline.contacts.reach import CONTACT_NAMES
 from rfm_pipeline.contacts.sheets import Sheet, known_columns, read_sheets, replace_csv, sheet_files
+from rfm_pipeline.contacts.vocabulary import CONTACT_NAMES
 from rfm_pipeline.errors import SuppressionError
 from rfm_pipeline.privacy.person import Person
 from rfm_pipeline.shop import Shop

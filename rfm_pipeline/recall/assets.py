@@ -13,8 +13,9 @@ from typing import Any
 import dagster as dg
 
 from rfm_pipeline.contacts.messages import UNNAMED_PRODUCT, compile_messages
+from rfm_pipeline.contacts.order_contacts import read_order_contacts
 from rfm_pipeline.contacts.outreach import OutreachReport, write_outreach_log
-from rfm_pipeline.contacts.reach import Reach, read_order_contacts, read_reach
+from rfm_pipeline.contacts.reach import Reach, read_reach
 from rfm_pipeline.contacts.schemas import OUTREACH_LOG
 from rfm_pipeline.errors import LedgerBusyError
 from rfm_pipeline.ledger import Ledger

@@ -7,7 +7,8 @@ from typing import Any
 
 import dagster as dg
 
-from rfm_pipeline.contacts.reach import read_order_contacts, read_reach
+from rfm_pipeline.contacts.order_contacts import read_order_contacts
+from rfm_pipeline.contacts.reach import read_reach
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.orchestration.asset_arguments import asked_weeks, handout_arguments, one_connection
 from rfm_pipeline.recall import weekly_summary

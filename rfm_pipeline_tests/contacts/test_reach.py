@@ -10,7 +10,8 @@ import xlsxwriter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rfm_pipeline.contacts.reach import OrderContacts, Reach, read_order_contacts, read_reach
+from rfm_pipeline.contacts.order_contacts import OrderContacts, read_order_contacts
+from rfm_pipeline.contacts.reach import Reach, read_reach
 from rfm_pipeline.diagnose.schemas import CUSTOMER_ACTIVITY
 from rfm_pipeline.errors import SuppressionError
 from rfm_pipeline.shop import Shop

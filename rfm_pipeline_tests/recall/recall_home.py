@@ -14,7 +14,8 @@ from typing import Any
 
 import polars as pl
 
-from rfm_pipeline.contacts.reach import CHANNEL_COLUMNS, Reach
+from rfm_pipeline.contacts.reach import Reach
+from rfm_pipeline.contacts.vocabulary import CHANNEL_COLUMNS
 from rfm_pipeline.diagnose.schemas import CUSTOMER_RFM, NEW_SILENT_CHURNERS, SILENT_CHURNERS
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.recall.listing import ListReport, ledger_rows, write_recall_list
