@@ -214,7 +214,7 @@ class RulesSection(Section):
 
 
 class Words(Section):
-    """The words for one class, a Jinja template a channel."""
+    """The messages for one class, a Jinja template a channel."""
 
     sms: str
     email_subject: str
@@ -224,7 +224,7 @@ class Words(Section):
 
 @cache
 def default_messages_text() -> str:
-    """The shipped words, as the YAML text that ``rfm init`` writes into a new ``shop.yaml``."""
+    """The shipped messages, as the YAML text that ``rfm init`` writes into a new ``shop.yaml``."""
     return resources.files("rfm_pipeline.home").joinpath("default_messages.yaml").read_text("utf-8")
 
 

@@ -28,7 +28,7 @@ A shop lives in one **home** folder: `shop.yaml`, `orders/` with any number of e
 program makes of them (`warehouse.duckdb`, `ledger.sqlite`, `out/`). Name it with `--home` or `RFM_HOME`;
 `data/`, the demo shop, is the default.
 
-Typical: `rfm check exports/*` tells whose layout it is, `rfm init myshop --preset taobao_orders`, drop the
+Typical: `rfm check exports/*` says whose layout it is, `rfm init myshop --preset taobao_orders`, drop the
 exports into `myshop/orders/`, `rfm run --home myshop`, `rfm ui --home myshop`.
 """,
 )

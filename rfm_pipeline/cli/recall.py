@@ -1,4 +1,4 @@
-"""``rfm recall``: the words as customers would read them, whether they may be sent, and telling the team.
+"""``rfm recall``: the messages as customers would read them, whether they may be sent, and news for the team.
 
 Nothing here contacts a customer.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 recall = typer.Typer(
     name="recall",
     no_args_is_help=True,
-    help="The recall's words: what customers would read, and whether it may be sent; and telling the team.",
+    help="The recall's messages: what customers would read, whether it may be sent, and news for the team.",
 )
 _NO_PRODUCT_YET = "白瓷茶杯"
 _PRODUCTS = """
@@ -42,7 +42,7 @@ def preview(
         str | None, typer.Option(help="The product to speak of; the one most often bought if left out.")
     ] = None,
 ) -> None:
-    """Shows the words of a class on every channel, for a made-up customer."""
+    """Shows the messages of a class on every channel, for a made-up customer."""
     shop = bounded_shop(home)
     from rich.console import Console
     from rich.markup import escape
@@ -69,13 +69,13 @@ def preview(
 
 @recall.command()
 def lint(home: Home = None) -> None:
-    """Tries the words against the rules for promotional messages; exit code 1 if they may not be sent."""
+    """Tries the messages against the rules for promotional messages; exit code 1 if they may not be sent."""
     shop = bounded_shop(home)
     from rfm_pipeline.recall.linting import ERROR, examples
-    from rfm_pipeline.recall.linting import lint as lint_words
+    from rfm_pipeline.recall.linting import lint as lint_messages
 
     week = _week(shop)
-    findings = lint_words(shop, [examples(shop, week, name) for name in _products(shop)])
+    findings = lint_messages(shop, [examples(shop, week, name) for name in _products(shop)])
     errors = [finding for finding in findings if finding.severity == ERROR]
     for finding in findings:
         kind = "error" if finding.severity == ERROR else "look at"
@@ -85,7 +85,7 @@ def lint(home: Home = None) -> None:
             f"{len(errors)} to mend in {shop.home / 'shop.yaml'}; nothing is sent until then", err=True
         )
         raise typer.Exit(1)
-    typer.echo("the words keep the rules")
+    typer.echo("the messages keep the rules")
 
 
 @recall.command()

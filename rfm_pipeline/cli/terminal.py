@@ -110,7 +110,7 @@ def print_summary(shop: Shop, report: RunReport) -> None:
         console.print(_churners(session, week))
         untagged = session.value(_UNTAGGED, {"week": week})
     if untagged:
-        console.print(f"{untagged} to contact said no to WeCom: they get no tag there, and no words for it")
+        console.print(f"{untagged} to contact said no to WeCom: they get no tag there, and no message for it")
     for first, last in report.history:
         console.print(f"history filled in: {first}" + ("" if first == last else f" to {last}"))
     for line in report.plan:

@@ -43,7 +43,7 @@ def _render_example(template: Template, where: str) -> None:
         # a template can fail in any way that Python can; no customer's data is in it yet
         raise ShopFileError(f"{where} can't be rendered: {error}") from None
     if not text.strip():
-        raise ShopFileError(f"{where} comes out empty; write the words, or leave the default ones.")
+        raise ShopFileError(f"{where} comes out empty; write the message, or leave the default one.")
 
 
 def template_sources(shop: Shop) -> dict[tuple[str, str], str]:
@@ -56,7 +56,7 @@ def template_sources(shop: Shop) -> dict[tuple[str, str], str]:
 
 
 def _line(shop: Shop, churn_class: str, field: str) -> str:
-    """Where a template is in ``shop.yaml``: ", line 60", or nothing for the shipped words."""
+    """Where a template is in ``shop.yaml``: ", line 60", or nothing for the shipped messages."""
     try:
         text = (shop.home / "shop.yaml").read_text("utf-8")
     except OSError:
@@ -91,7 +91,7 @@ def compile_messages(shop: Shop) -> dict[tuple[str, str], Template]:
     return compiled
 
 
-def product_in_words(name: str | None) -> str:
+def product_in_message(name: str | None) -> str:
     """A product's name as a message can hold it, on one line; a paraphrase if it has none."""
     words = " ".join((name or "").split())
     for sign, instead in _NOT_IN_A_NAME.items():
@@ -121,7 +121,7 @@ def write_messages(shop: Shop, listed: pl.DataFrame, closed_channels: pl.DataFra
     for row in listed.iter_rows(named=True):
         values = {
             "shop": shop.shop.name,
-            "product": product_in_words(row["favourite_product"]),
+            "product": product_in_message(row["favourite_product"]),
             "coupon": row["coupon_code"],
             "offer": shop.recall.offers[row["churn_class"]],
             "valid_until": f"{valid_until(shop, row['week']):%Y-%m-%d}",

@@ -25,7 +25,7 @@ _NO_WORDS = [word for word, outcome in OUTCOME_WORDS.items() if outcome == REFUS
 
 
 def outcome_files(shop: Shop) -> list[Path]:
-    """The files that tell outcomes: those handed in, and the work lists that the team wrote into, by name.
+    """The files that hold outcomes: those handed in, and the work lists that the team wrote into, by name.
 
     Raises:
         SuppressionError: If a folder is there and can't be looked into.
@@ -96,10 +96,10 @@ def outcome() -> pl.Expr:
 
 
 def refused() -> pl.Expr:
-    """Whether a row tells of a refusal, in whichever column it stands."""
+    """Whether a row holds a refusal, in any column."""
     return pl.any_horizontal(_is_no(pl.col(FILLED_IN)))
 
 
 def may_be_refused() -> pl.Expr:
-    """Whether a row tells of a refusal, or of an outcome in words that aren't known."""
+    """Whether a row holds a refusal, or of an outcome in words that aren't known."""
     return refused() | (pl.col("outcome").is_not_null() & outcome().is_null())

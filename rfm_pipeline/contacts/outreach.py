@@ -102,7 +102,7 @@ def write_outreach_log(warehouse: Warehouse, ledger: Ledger, shop: Shop, now: da
         now: The present moment on the shop's clock.
 
     Raises:
-        SuppressionError: If a file of ``contacts/`` is needed to tell whose a row is and can't be read.
+        SuppressionError: If a file of ``contacts/`` is needed to find whose a row is and can't be read.
     """
     outcomes = _read(shop)
     new_refusals = _keep(shop, ledger, outcomes)

@@ -34,7 +34,7 @@ OPTOUT_NAMES: Mapping[str, Sequence[str]] = {
 """The columns of ``suppression/``."""
 
 CHANNEL_COLUMNS: Mapping[str, str] = {"sms": "phone", "email": "email", "wecom": "wecom_external_userid"}
-"""The channels that words are sent on, each with the column of its address."""
+"""The channels that messages are sent on, each with the column of its address."""
 
 CHANNEL_WORDS: Mapping[str, str] = {
     "sms": "sms",
@@ -48,7 +48,7 @@ CHANNEL_WORDS: Mapping[str, str] = {
     "微信": "wecom",
     "企业微信": "wecom",
 }
-"""What is written for a channel that words are sent on."""
+"""What is written for a channel that messages are sent on."""
 
 PHONE = "phone"
 CONTACT_WORDS: Mapping[str, str] = {

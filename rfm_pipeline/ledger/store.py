@@ -87,7 +87,7 @@ class Ledger(LedgerDatabase):
 
         Args:
             weeks: The weeks; None for all.
-            columns: Which columns of ``ASSIGNMENT_SCHEMA``; who looks at all weeks hardly wants their words.
+            columns: Which columns of ``ASSIGNMENT_SCHEMA``; a look at all weeks rarely needs the messages.
         """
         schema = {name: ASSIGNMENT_SCHEMA[name] for name in columns}
         query = sa.select(*(ASSIGNMENTS.c[name] for name in schema))

@@ -101,11 +101,11 @@ def send_alerts(shop: Shop, ledger: Ledger, robot_key: str | None, alerts: Seque
 
 def _message(shop: Shop, alert: Alert) -> Message:
     digest = hashlib.sha256(alert.cause.encode()).hexdigest()[:16]
-    said = alert_words(shop, alert)
+    said = alert_text(shop, alert)
     return Message(KIND, f"{shop_now(shop).date()} {digest}", lambda robot: robot.markdown(said))
 
 
-def alert_words(shop: Shop, alert: Alert) -> str:
+def alert_text(shop: Shop, alert: Alert) -> str:
     """The alert in WeCom's Markdown; no customer's data is in it."""
     failure = alert.failure
     title = "数据检查未通过，已停止" if failure.checks else "运行失败"

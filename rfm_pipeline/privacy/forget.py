@@ -6,7 +6,7 @@ step. The contacts come last, for the person's phone and e-mail, by which other 
 there.
 
 Not touched: ``orders/``, which is the shop's own, and ``suppression/``, which keeps the person from being
-contacted. ``person`` tells a person in a text, ``tables`` is the warehouse, ``files`` are contacts,
+contacted. ``person`` finds a person in a text, ``tables`` is the warehouse, ``files`` are contacts,
 outcomes and outputs, ``summaries`` is what the command says.
 """
 

@@ -1,6 +1,6 @@
 """One person as a text may name them: by id, phone or e-mail.
 
-Belongs here: telling whether a text speaks of the person. Where texts are is ``tables``' and ``files``'.
+Belongs here: finding whether a text speaks of the person. Where texts are is ``tables``' and ``files``'.
 """
 
 import re

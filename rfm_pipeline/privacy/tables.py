@@ -1,6 +1,6 @@
 """One person in the warehouse: finding the rows, and rewriting the warehouse without them.
 
-Which tables there are and what they hold the warehouse tells itself, so a new one is never missed: a row of
+Which tables there are and what they hold the warehouse says itself, so a new one is never missed: a row of
 an order stays, without its customer; any other row with the customer's id goes.
 """
 

@@ -1,6 +1,6 @@
-"""Recall: the newly silent → who is listed, in which arm, with which words → their tags.
+"""Recall: the newly silent → who is listed, in which arm, with which messages → their tags.
 
-The only stage that touches the world. ``listing`` makes the list, ``words`` the texts, ``tagging`` the plan
-and its carrying out, ``guards`` says when nothing may be sent, ``sinks`` is where tags go, ``worklist`` what
-the team gets, ``outreach`` what comes back from it.
+The only stage that touches the world. ``listing`` makes the list, ``tagging`` plans and
+carries out its tags, ``guards`` says when nothing may be sent, ``sinks`` is where tags go, ``worklist`` is
+what the team gets. The messages' templates, and what comes back from the team, are in ``contacts``.
 """

@@ -29,7 +29,7 @@ OUTREACH_LOG_CHECKS = [
     TableCheck(
         table=OUTREACH_LOG.name,
         name="holdout_is_left_alone",
-        description="No outcome file tells of a contact with a hold-out customer, but for as many as were "
+        description="No outcome file names a contact with a hold-out customer, but for as many as were "
         "looked into (recall.holdout_contacts_known). The rows are in out/outreach/to_look_at.csv.",
         sql=f"""
             select

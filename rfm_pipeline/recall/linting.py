@@ -1,4 +1,4 @@
-"""Whether the words may be sent: the templates of ``shop.yaml`` tried on examples.
+"""Whether the messages may be sent: the templates of ``shop.yaml`` tried on examples.
 
 The rules themselves are ``message_rules.sql``, which also judges every text of a week's list as a data check.
 Here it is asked about made-up customers, and what only shows in a template is added.
@@ -46,7 +46,7 @@ class Finding:
     """Something that is wrong with a template (``error``), or worth a look (``look``).
 
     Attributes:
-        churn_class: The class whose words these are.
+        churn_class: The class whose messages these are.
         channel: sms, email_subject, email_body, wecom, or tag.
         rule: A key of ``EXPLAINED``.
         severity: ``error`` or ``look``.
@@ -69,7 +69,7 @@ def segments(sms: str) -> int:
 
 
 def examples(shop: Shop, week: date, product: str) -> pl.DataFrame:
-    """The words of every class for a made-up customer who bought ``product``.
+    """The messages of every class for a made-up customer who bought ``product``.
 
     Returns:
         One row a class: week, customer_id, churn_class, arm, favourite_product, offer, coupon_code, texts.
@@ -89,11 +89,11 @@ def examples(shop: Shop, week: date, product: str) -> pl.DataFrame:
 
 
 def lint(shop: Shop, rendered: Sequence[pl.DataFrame]) -> list[Finding]:
-    """What is wrong with the shop's words, errors first.
+    """What is wrong with the shop's messages, errors first.
 
     Args:
         shop: The settings.
-        rendered: The words as :func:`examples` gives them, for products with short and long names.
+        rendered: The messages as :func:`examples` gives them, for products with short and long names.
     """
     rows = pl.concat(rendered)
     with closing(duckdb.connect(":memory:")) as connection:

@@ -1,4 +1,4 @@
-"""The week's recall list: who is on it, in which arm, with which words.
+"""The week's recall list: who is on it, in which arm, with which messages.
 
 A sealed week is read back from the ledger and never computed again.
 """

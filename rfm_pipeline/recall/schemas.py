@@ -36,7 +36,7 @@ RECALL_LIST = Table(
             **_CLASS,
             "arm": column(pl.String, "recall or holdout", one_of(ARMS)),
             "priority": column(pl.Int64, "1 first: by M, then lower R, then customer_id", at_least(1)),
-            "favourite_sku": column(pl.String, "what the words speak of", nullable=True),
+            "favourite_sku": column(pl.String, "what the messages speak of", nullable=True),
             "favourite_product": column(pl.String, "its name as the customer bought it", nullable=True),
             "recency_days": column(pl.Int64, "R: days from the last order's date to as_of", at_least(1)),
             "frequency": column(pl.Int64, "F: paid orders, minus those fully refunded", at_least(0)),

@@ -219,7 +219,7 @@ def open_after_a_run(ledger: Ledger, week: date) -> int:
 def _carry_out(
     ledger: Ledger, sink: TagSink, week: date, actions: pl.DataFrame, lock: Lock
 ) -> tuple[int, str | None]:
-    """Hands the sink what is not done yet and records what it tells, as long as nobody else may.
+    """Hands the sink what is not done yet and records what it reports, while no other process may.
 
     Returns:
         How many changes were done, and why the rest is left to the next run, if it is.

@@ -154,7 +154,7 @@ def send_from(shop: Shop, sealed_at: datetime) -> datetime:
 
 
 def worklist_rows(shop: Shop, sealed: pl.DataFrame, reach: Reach) -> pl.DataFrame:
-    """Whom the team is to contact, by priority, with addresses and words on the channels that are open.
+    """Whom the team is to contact, by priority, with addresses and messages on the channels that are open.
 
     Returns:
         The sealed list's columns and last_order, shown_name, phone, email, wecom, wecom_userid.

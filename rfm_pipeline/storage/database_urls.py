@@ -1,4 +1,4 @@
-"""Database servers that a shop names by a URL in the environment: reading the URL, and what to tell.
+"""Database servers that a shop names by a URL in the environment: reading the URL, and what to say.
 
 Belongs here: what the order source and the ledger share. Secrets stay where they are: no message holds any
 part of a URL but host, port and database.

@@ -1,4 +1,4 @@
-"""What the file system says of a file: enough to tell that nobody wrote to it since it was last looked at.
+"""What the file system says of a file: enough to know that nobody wrote to it since it was last looked at.
 
 Belongs here: looking without reading. What follows from an unchanged file is the business of who asks.
 """

@@ -1,7 +1,7 @@
 """The client of a self-built app: staff, contacts, the tag library, and marking customers.
 
 One place applies the error policy (:meth:`WecomClient._ask`), so a call's own method sees only what is left
-of it. The caller keeps the books: a marked customer's outcome is a value, and what ends the run's calls
+of it. The caller keeps the ledger: a marked customer's outcome is a value, and what ends the run's calls
 is an exception, after which this client sends nothing any more.
 """
 

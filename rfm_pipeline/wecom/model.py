@@ -1,4 +1,4 @@
-"""What WeCom tells, as values: contacts, the tag library, and what came of marking a customer.
+"""What WeCom answers, as values: contacts, the tag library, and what came of marking a customer.
 
 The classes say themselves where their fields are in WeCom's JSON, so that reading an answer and checking it
 are one step. Personal fields stay out of every ``repr``. Belongs here: shapes; asking is the client's.

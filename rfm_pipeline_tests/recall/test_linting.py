@@ -152,7 +152,7 @@ def test_lint_is_content_with_the_words_of_a_new_home(
     with pytest.raises(SystemExit) as stopped:
         main(["recall", "lint", "--home", str(tmp_path)])
     assert stopped.value.code == 0
-    assert "the words keep the rules" in capsys.readouterr().out
+    assert "the messages keep the rules" in capsys.readouterr().out
 
 
 def test_preview_shows_one_class_with_the_product(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

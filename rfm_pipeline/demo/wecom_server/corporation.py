@@ -40,7 +40,7 @@ class Contact:
     name: str = ""
 
     def as_answered(self) -> dict[str, Any]:
-        """How ``batch/get_by_user`` tells it; what is not known is left out, as there."""
+        """How ``batch/get_by_user`` answers it; what is not known is left out, as there."""
         person = {"external_userid": self.external_userid, "name": self.name, "type": 1}
         follow = {
             "userid": self.userid,

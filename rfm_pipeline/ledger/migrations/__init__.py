@@ -16,7 +16,7 @@ from rfm_pipeline.ledger.tables import METADATA
 NEWEST = "0002"
 """The version of ``ledger.tables``: the name of the last script."""
 VERSION_TABLE = "ledger_version"
-"""Not Alembic's own name: in PostgreSQL another program's tables may stand beside the ledger's."""
+"""Not Alembic's own name: in PostgreSQL another program's tables may be beside the ledger's."""
 _ONE_AT_A_TIME = threading.Lock()
 
 

@@ -5,7 +5,7 @@ called again; the ledger holds every call as pending before it is made, and its 
 that is known to have succeeded is never made twice for the same week. Killed at any moment and called again,
 it does what is left.
 
-Belongs here: the order of calls and books. What has to be called is ``wecom_plan``'s, how, is
+Belongs here: the order of calls and ledger rows. What has to be called is ``wecom_plan``'s, how, is
 ``rfm_pipeline.wecom``'s.
 """
 

@@ -22,7 +22,7 @@ CALL_COLUMNS = ("customer_id", *_PAIR, "tag", "action")
 
 @dataclass(frozen=True)
 class Survey:
-    """What WeCom tells before anything is changed.
+    """What WeCom answers before anything is changed.
 
     Attributes:
         contacts: As :func:`rfm_pipeline.recall.sinks.matching.contact_frame` gives them.

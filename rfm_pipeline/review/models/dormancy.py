@@ -77,7 +77,7 @@ def draw_curve(
 
     Args:
         silences: Rows of ``silences.sql``.
-        weeks: The weeks to tell it at.
+        weeks: The weeks to compute it at.
         silent_days: The lengths of silence.
     """
     rows = []

@@ -1,6 +1,6 @@
 """What the silent are worth: their chance to come back × what they spend then, both learnt from past weeks.
 
-A past week whose days have passed (a *window*) tells how many of its silent churners came back within
+A past week whose days have passed (a *window*) shows how many of its silent churners came back within
 ``VALUE_DAYS`` and what they brought. Windows are taken every four weeks over a year, so that each season
 counts once. A cell (class, recency band) with too few customers borrows from wider groups, and says so.
 Those customers may have been silent for longer or shorter: the chance to return is moved along the

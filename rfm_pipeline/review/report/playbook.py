@@ -1,4 +1,4 @@
-"""The playbook: the method as a document, from the settings, SQL files and words that are in force.
+"""The playbook: the method as a document, from the settings, SQL files and messages in force.
 
 Each run rewrites it, so that it is never out of date. Markdown is the source, HTML is rendered from it.
 """

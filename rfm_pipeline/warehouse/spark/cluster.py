@@ -92,7 +92,7 @@ class ClusterSettings:
         memory_limit: What all of a run may hold in memory here, as in ``warehouse.memory_limit``.
         threads: Cores to use here, None for all.
         conf: Spark's own settings; they come before ours, those aside on which results hang.
-        log: A file for what Spark's driver tells, which may quote rows; None leaves it on stderr.
+        log: A file for what Spark's driver logs, which may quote rows; None leaves it on stderr.
     """
 
     master: str = "local[*]"

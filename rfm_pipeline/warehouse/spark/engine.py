@@ -1,7 +1,7 @@
 """The Spark warehouse: the tables that grow with the shop as Parquet, made on a cluster by the same SQL.
 
 What is small stays in a DuckDB file, the catalog: bookkeeping, lists, verdicts, and which Parquet files are
-a table's rows of a week (``warehouse.published``). A transaction is the catalog's: a reader through it
+a table's rows of a week (``published``). A transaction is the catalog's: a reader through it
 sees the big tables as views over their files, so the stages that take a week's list from them don't notice.
 
 Belongs here: the transaction that hands its big statements to Spark. Starting Spark is

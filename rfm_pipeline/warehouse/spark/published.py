@@ -71,7 +71,7 @@ class TableStore:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a folder of this machine's file system, as far as its name tells."""
+        """Whether it is a folder of this machine's file system, as far as its name says."""
         return "://" not in self.root
 
     @cached_property
@@ -163,7 +163,7 @@ class Pointers:
         self._mine = str(connection.execute("select id from catalog_id").fetchall()[0][0])
 
     def new_write(self) -> str:
-        """An id for a write, which tells whose it is."""
+        """An id for a write, which says whose it is."""
         return f"{self._mine}-{uuid4().hex[:16]}"
 
     def has(self, table: str) -> bool:
