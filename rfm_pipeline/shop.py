@@ -267,7 +267,6 @@ class RecallSection(Section):
     max_changes: int = Field(default=1000, ge=0)
     allow_past_weeks: bool = False
     holdout_contacts_known: int = Field(default=0, ge=0)
-    sink: Literal["local"] = "local"
     worklist_names: Literal["masked", "full", "none"] = "masked"
     sending_hours: SendingHours = SendingHours()
     message_rules: Literal["china", "none"] = "china"
@@ -284,6 +283,14 @@ class RecallSection(Section):
     words: Annotated[dict[str, Words], BeforeValidator(_one_per_class)] = Field(
         default_factory=_default_messages
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_sink(cls, given: Any) -> Any:
+        """Passes over ``sink: local``, which homes made before version 0.2 hold and which never chose."""
+        if isinstance(given, dict) and given.get("sink") == "local":
+            return {name: value for name, value in given.items() if name != "sink"}
+        return given
 
 
 class WecomSection(Section):

@@ -104,13 +104,17 @@ def test_every_default_of_the_recall_is_the_documented_one(tmp_path: Path) -> No
         "max_changes": 1000,
         "allow_past_weeks": False,
         "holdout_contacts_known": 0,
-        "sink": "local",
         "worklist_names": "masked",
         "sending_hours": {"begins": time(9), "ends": time(21)},
         "message_rules": "china",
     }
     assert set(recall.offers) == set(recall.tags) == set(recall.words) == set(CHURN_CLASSES)
     assert all(len(tag) <= 30 for tag in recall.tags.values())
+
+
+def test_the_sink_of_an_older_home_is_passed_over_and_any_other_is_unknown(tmp_path: Path) -> None:
+    assert "sink" not in load(tmp_path, f"{LEAST}recall: {{sink: local}}\n").recall.model_dump()
+    assert "recall.sink" in refusal(tmp_path, f"{LEAST}recall: {{sink: wecom}}\n")
 
 
 def test_the_shipped_words_are_words_for_every_class_and_channel(tmp_path: Path) -> None:
