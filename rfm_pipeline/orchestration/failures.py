@@ -1,7 +1,7 @@
-"""What failed in a run, told from its events: the steps, and why in words that a user can act on.
+"""What failed in a run, read from its events: the steps, and why in words that a user can act on.
 
 Only errors that are written for users are quoted, and of checks their figures: whatever else an exception
-says may be a customer's. Belongs here: reading the events. Whoever is told is ``runner``'s and ``alerts``'.
+says may be a customer's. Belongs here: reading the events. ``runner`` and ``alerts`` report it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -41,10 +41,10 @@ def failed_steps(events: Iterable[dg.DagsterEvent]) -> list[StepFailure]:
 def _failure(event: dg.DagsterEvent, events: Iterable[dg.DagsterEvent]) -> StepFailure:
     step = str(event.step_key)
     failure: Any = event.step_failure_data
-    told = failure.user_failure_data
-    if told is not None and told.description:
-        kind = told.metadata.get(ERROR_KIND)
-        return StepFailure(step, str(kind.value) if kind else "Failure", str(told.description))
+    given = failure.user_failure_data
+    if given is not None and given.description:
+        kind = given.metadata.get(ERROR_KIND)
+        return StepFailure(step, str(kind.value) if kind else "Failure", str(given.description))
     error = failure.error and (failure.error.cause or failure.error)
     kind = str(error.cls_name) if error else "Failure"
     return StepFailure(step, kind, checks=_failed_checks(step, events) if kind == CHECKS_FAILED else {})

@@ -1,6 +1,6 @@
 """What the review's tables are made from: earlier weeks' snapshots and the ledger's facts as frames.
 
-Belongs here: fetching. What is computed from it stands in the modules named after the tables.
+Belongs here: fetching. What is computed from it is in the modules named after the tables.
 """
 
 from collections.abc import Iterator, Sequence
