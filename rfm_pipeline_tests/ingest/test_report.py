@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rfm_pipeline import cli
+from rfm_pipeline.cli.app import main
 from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.loading import load_new_files
 from rfm_pipeline.ingest.presets import guess_presets, load_family, load_preset, preset_names
@@ -120,7 +120,7 @@ TAOBAO = "订单编号,买家会员名,订单状态,订单创建时间,订单付
 
 def exit_code_of_check(path: Path) -> int:
     with pytest.raises(SystemExit) as ended:
-        cli.main(["check", str(path)])
+        main(["check", str(path)])
     return int(ended.value.code or 0)
 
 
