@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from rfm_pipeline.shop import Shop
-from rfm_pipeline_tests.helpers import make_shop
+from rfm_pipeline.warehouse.duckdb import Warehouse
+from rfm_pipeline_tests.helpers import ingest, make_shop
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("RFM_ONLINE_RETAIL", REPOSITORY.parent / "shared" / "data" / "online_retail"))
@@ -31,3 +32,9 @@ def online_retail(home: Path) -> Shop:
     for file in DATA.glob("*.csv"):
         shutil.copy(file, shop.orders_dir)
     return shop
+
+
+def make_loaded_online_retail(home: Path) -> None:
+    """A home with the year's exports loaded; no week is diagnosed yet."""
+    shop = online_retail(home)
+    ingest(Warehouse(shop.warehouse_path, memory_limit="2GB"), shop)

@@ -3,6 +3,8 @@
 from datetime import date
 from pathlib import Path
 
+import pytest
+
 from rfm_pipeline.diagnose.pipeline import parameters, sql_of
 from rfm_pipeline.diagnose.schemas import CUSTOMER_RFM, SEGMENT_THRESHOLDS
 from rfm_pipeline.warehouse.duckdb import Warehouse
@@ -29,6 +31,8 @@ from target_weeks, range({CUSTOMERS}) customers(i)
 """
 
 
+# ten million rows: fewer would fit into the memory limit whatever the statement does
+@pytest.mark.slow
 def test_the_quantile_of_many_weeks_stays_within_the_memory_limit(tmp_path: Path) -> None:
     shop = make_shop(tmp_path / "home")
     filled = Warehouse(shop.warehouse_path)

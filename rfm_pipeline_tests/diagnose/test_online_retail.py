@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from rfm_pipeline.shop import Shop
+from rfm_pipeline.shop import Shop, load_shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import weeks_between
 from rfm_pipeline_tests import reference_model as plain
@@ -22,7 +22,14 @@ from rfm_pipeline_tests.helpers import (
     ingest,
     snapshots,
 )
-from rfm_pipeline_tests.online_retail import DATA, FIRST, LAST, needs_online_retail, online_retail
+from rfm_pipeline_tests.online_retail import (
+    DATA,
+    FIRST,
+    LAST,
+    make_loaded_online_retail,
+    needs_online_retail,
+)
+from rfm_pipeline_tests.shared_homes import SharedHomes
 
 WEEKS = weeks_between(FIRST, LAST)
 
@@ -30,15 +37,15 @@ pytestmark = needs_online_retail
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    return online_retail(tmp_path_factory.mktemp("online_retail"))
+def shop(shared_homes: SharedHomes, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    home = tmp_path_factory.mktemp("diagnosed") / "home"
+    return load_shop(shared_homes.copy("online_retail", make_loaded_online_retail, home))
 
 
 @pytest.fixture(scope="module")
 def warehouse(shop: Shop) -> Warehouse:
     """All files loaded, all weeks of the grid diagnosed in one range run."""
     warehouse = Warehouse(shop.warehouse_path, memory_limit="2GB")
-    ingest(warehouse, shop)
     diagnose(warehouse, shop, WEEKS)
     return warehouse
 
@@ -129,6 +136,7 @@ def test_the_last_week_has_the_known_classes_and_newly_silent(warehouse: Warehou
 # One range run
 
 
+@pytest.mark.slow
 def test_forty_weeks_in_one_range_equal_forty_runs(warehouse: Warehouse, shop: Shop, tmp_path: Path) -> None:
     assert len(WEEKS) == 40
     assert set(snapshots(warehouse, "new_silent_churners")) == set(WEEKS)
@@ -145,9 +153,10 @@ def test_forty_weeks_in_one_range_equal_forty_runs(warehouse: Warehouse, shop: S
         assert_frame_equal(in_one_run[table], one_by_one[table])
 
 
-# The plain reading
+# The plain reading of half a million lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("week", [date(2011, 6, 6), date(2011, 10, 3)])
 def test_two_other_weeks_are_as_the_definitions_say(
     warehouse: Warehouse, lines: list[plain.Line], week: date

@@ -10,11 +10,17 @@ from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.review.models.dormancy import write_dormancy_curve
 from rfm_pipeline.review.models.sleeping import write_sleeping_value
 from rfm_pipeline.review.outcomes import write_recall_outcomes
-from rfm_pipeline.shop import Shop
+from rfm_pipeline.shop import Shop, load_shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import as_of, weeks_between
-from rfm_pipeline_tests.helpers import diagnose, ingest
-from rfm_pipeline_tests.online_retail import DATA, FIRST, needs_online_retail, online_retail
+from rfm_pipeline_tests.helpers import diagnose
+from rfm_pipeline_tests.online_retail import (
+    DATA,
+    FIRST,
+    make_loaded_online_retail,
+    needs_online_retail,
+)
+from rfm_pipeline_tests.shared_homes import SharedHomes
 
 pytestmark = needs_online_retail
 
@@ -22,14 +28,14 @@ WEEK = date(2011, 7, 4)
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    return online_retail(tmp_path_factory.mktemp("retail"))
+def shop(shared_homes: SharedHomes, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    home = tmp_path_factory.mktemp("value") / "home"
+    return load_shop(shared_homes.copy("online_retail", make_loaded_online_retail, home))
 
 
 @pytest.fixture(scope="module")
 def warehouse(shop: Shop) -> Warehouse:
     warehouse = Warehouse(shop.warehouse_path, memory_limit="2GB")
-    ingest(warehouse, shop)
     diagnose(warehouse, shop, weeks_between(FIRST, WEEK))
     write_recall_outcomes(warehouse, Ledger(shop.ledger_url), shop, [WEEK])
     write_sleeping_value(warehouse, shop, [WEEK])
