@@ -151,13 +151,21 @@ def _changes_table(changes: "pl.DataFrame", title: str) -> "Table":
 
 
 def _status_table(shop: "Shop", listed: "pl.DataFrame", actions: "pl.DataFrame") -> "Table":
+    from rich import box
     from rich.table import Table
 
     from rfm_pipeline.recall.schemas import STATUSES
     from rfm_pipeline.shop import HOLDOUT, RECALL
 
-    table = Table(title=f"{shop.shop.name}: lists and tags", title_justify="left")
-    table.add_column("week")
+    # without lines between them, nine columns fit into the usual 80 characters
+    table = Table(
+        title=f"{shop.shop.name}: lists and tags",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        show_edge=False,
+    )
+    table.add_column("week", no_wrap=True)
     for heading in ("to contact", "hold-out", "tag changes", *STATUSES):
         table.add_column(heading, justify="right")
     arms = {(day, arm): n for day, arm, n in listed.group_by("week", "arm").len().iter_rows()}
