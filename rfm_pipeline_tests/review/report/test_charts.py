@@ -3,6 +3,7 @@
 import re
 import xml.etree.ElementTree as ET
 from datetime import date
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -99,6 +100,7 @@ def effects(count: int = 3) -> pl.DataFrame:
     return pl.DataFrame([*rows, pooled], schema_overrides={"campaign_week": pl.Date})
 
 
+@cache
 def every_picture(theme: Theme = LIGHT) -> dict[str, str]:
     return {
         "sleeping": sleeping_svg(cells(), TOTALS, currency="CNY", title="甲", theme=theme),
