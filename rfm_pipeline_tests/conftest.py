@@ -5,11 +5,23 @@ from collections.abc import Iterator
 import pytest
 
 from rfm_pipeline.demo.wecom_server.control import WecomServer, wecom_server
+from rfm_pipeline.ingest.files import landing
 from rfm_pipeline_tests.hypothesis_profiles import load_profiles
 from rfm_pipeline_tests.ingest.databases.servers import Server, mariadb, postgresql
 from rfm_pipeline_tests.shared_homes import SharedHomes
 
 load_profiles()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_look_at_fresh_files() -> Iterator[None]:
+    """Tests load files that they have just written; each load would wait 0.25 s for them to grow.
+
+    The tests of files that do grow put the real pause back.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(landing, "_PAUSE_SECONDS", 0.01)
+        yield
 
 
 @pytest.fixture(scope="session")

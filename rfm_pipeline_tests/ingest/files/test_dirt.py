@@ -22,7 +22,7 @@ import xlsxwriter
 from hypothesis import HealthCheck, given, settings
 
 from rfm_pipeline.errors import OrderFileError
-from rfm_pipeline.ingest.files import cells
+from rfm_pipeline.ingest.files import cells, landing
 from rfm_pipeline.ingest.files.reading import open_source, read_rows
 from rfm_pipeline.ingest.files.texts import PROBLEM, Dirt, peek, text_rows
 from rfm_pipeline.ingest.loading import load_new_files, update_order_lines
@@ -784,6 +784,15 @@ def test_integers_floats_and_booleans_of_a_workbook(tmp_path: Path) -> None:
 
 # Files still being written
 
+# as it is before the tests' fixture shortens it
+REAL_PAUSE_SECONDS = landing._PAUSE_SECONDS
+
+
+@pytest.fixture
+def real_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert REAL_PAUSE_SECONDS == 0.25
+    monkeypatch.setattr(landing, "_PAUSE_SECONDS", REAL_PAUSE_SECONDS)
+
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
@@ -796,6 +805,7 @@ def loaded_orders(warehouse: Warehouse) -> list[str]:
     ].to_list()
 
 
+@pytest.mark.usefixtures("real_pause")
 def test_a_file_that_grows_while_it_is_read_is_left_for_the_next_run(shop: Shop) -> None:
     """A thread appends rows all the time; in the end every row is there once."""
     path = shop.orders_dir / "growing.csv"
@@ -832,6 +842,7 @@ def test_a_file_that_grows_while_it_is_read_is_left_for_the_next_run(shop: Shop)
     assert loaded_orders(warehouse) == [*(f"o{number}" for number in range(written)), "o1000000"]
 
 
+@pytest.mark.usefixtures("real_pause")
 def test_a_file_written_in_bursts_is_never_loaded_in_part_for_good(shop: Shop) -> None:
     """Pauses longer than the program waits: what was loaded too early is replaced by the next run."""
     path = shop.orders_dir / "orders.csv"
