@@ -59,10 +59,11 @@ def connected(home: Path, server: WecomServer, **sections: Any) -> RecallHome:
     return recall_home_in(make_shop(home, recall=recall, wecom=wecom, **sections))
 
 
-@pytest.fixture
-def recall_home(tmp_path: Path, wecom: WecomServer) -> RecallHome:
+@pytest.fixture(scope="session")
+def tagged(tmp_path_factory: pytest.TempPathFactory, running_wecom: WecomServer) -> RecallHome:
     """The newest week is tagged and its work list made: 12 of 20 listed, 3 of them held out."""
-    made = connected(tmp_path / "home", wecom)
+    running_wecom.reset()
+    made = connected(tmp_path_factory.mktemp("tagged") / "home", running_wecom)
     week = newest(made.shop)
     made.silent_are(
         [
@@ -72,10 +73,20 @@ def recall_home(tmp_path: Path, wecom: WecomServer) -> RecallHome:
     )
     made.last_orders_are([week], dict.fromkeys(NAMES, LONG_AGO))
     customers_are(made, mapped(*NAMES))
-    wecom.befriend(contacts_of(*NAMES[1:]))
-    campaign(made, week)
+    running_wecom.befriend(contacts_of(*NAMES[1:]))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("NO_PROXY", "127.0.0.1")
+        campaign(made, week)
     write_worklist(made.shop, made.ledger, made.reach, week)
     return made
+
+
+@pytest.fixture
+def recall_home(tagged: RecallHome, tmp_path: Path, wecom: WecomServer) -> RecallHome:
+    """A copy of the tagged home, of which the group has heard nothing yet."""
+    copy = tagged.copy_to(tmp_path / "home")
+    copy.reach = tagged.reach
+    return copy
 
 
 def run(
