@@ -47,7 +47,7 @@ def ui(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 3000,
 ) -> None:
-    """Opens the Dagster UI for the shop, with the weekly schedule running, until Ctrl-C."""
+    """Opens the Dagster UI for the shop until Ctrl-C; meanwhile weeks run as with `rfm run`."""
     import os
     import signal
     import socket

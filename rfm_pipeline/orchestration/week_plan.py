@@ -155,8 +155,8 @@ class WeekPlan:
 
     def words(self) -> list[str]:
         """The plan in words, a line for each run of weeks with the same decision; kept weeks are left out."""
-        told = _told(decision for decision in self.decisions if decision.action is not Action.KEEP)
-        return [*told, *self.notes()]
+        due = _lines(decision for decision in self.decisions if decision.action is not Action.KEEP)
+        return [*due, *self.notes()]
 
     def notes(self) -> list[str]:
         """What is kept though it could be made in another way, a line for each range."""
@@ -167,7 +167,7 @@ class WeekPlan:
         ]
 
     def _range(self, weeks: Sequence[date]) -> Range:
-        return Range(tuple(weeks), "; ".join(_told(self.of(week) for week in weeks)))
+        return Range(tuple(weeks), "; ".join(_lines(self.of(week) for week in weeks)))
 
 
 def plan_weeks(
@@ -243,7 +243,7 @@ def _other_settings(facts: Facts, decisions: Iterable[Decision]) -> tuple[date, 
     return tuple(week for week in kept if week in facts.other_settings)
 
 
-def _told(decisions: Iterable[Decision]) -> list[str]:
+def _lines(decisions: Iterable[Decision]) -> list[str]:
     lines = []
     for (action, reason), group in groupby(decisions, lambda decision: (decision.action, decision.reason)):
         weeks = [decision.week for decision in group]
@@ -262,7 +262,7 @@ def plan_summary(plan: WeekPlan) -> list[str]:
         for decision in plan.decisions
         if decision.action in (Action.AGAIN, Action.HOLD) and decision.week not in plan.all_stages
     ]
-    return [*_told(shown), *plan.notes()]
+    return [*_lines(shown), *plan.notes()]
 
 
 # Orders
@@ -338,8 +338,8 @@ def plan_ingest(
 
 def cause_of(job: str, weeks: Sequence[date], *causes: object) -> str:
     """A name for a decision, the same as long as its cause is: 16 hexadecimal digits."""
-    told = repr((job, [str(week) for week in weeks], *causes))
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    text = repr((job, [str(week) for week in weeks], *causes))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def release_time(shop: Shop, now: datetime, release_after: timedelta) -> datetime:

@@ -18,7 +18,9 @@ import duckdb
 import pytest
 import yaml
 
+from rfm_pipeline.cli.terminal import print_summary
 from rfm_pipeline.orchestration.runner import Runner
+from rfm_pipeline.orchestration.week_plan import Reason
 from rfm_pipeline.shop import Shop, load_shop
 from rfm_pipeline.weeks import weeks_between
 from rfm_pipeline_tests.helpers import make_shop, write_export
@@ -148,17 +150,23 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_own_environment")
-def test_the_daemon_alone_ends_in_the_tables_of_a_home_on_which_rfm_run_was_typed(tmp_path: Path) -> None:
+def test_the_daemon_alone_ends_in_the_tables_of_a_home_on_which_rfm_run_was_typed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     typed, served = tmp_path / "typed", tmp_path / "served"
     Runner(first_exports(typed)).run()
     shutil.copytree(typed, served, ignore=shutil.ignore_patterns(".dagster"))
     shop = some_weeks_later(served)
 
     with serve(shop, tmp_path / "log.txt", {"RFM_WEEK_PLAN_SECONDS": "1"}) as server:
-        Runner(some_weeks_later(typed)).run()
+        report = Runner(some_weeks_later(typed)).run()
         wait_until(lambda: settled(server, COVERED), SECONDS, "the missed weeks")
         assert table_rows(served) == table_rows(typed)
-        assert says(server)[1] == [f"hold {LATE}: the orders do not reach its end yet"]
+        held = f"hold {LATE}: the orders do not reach its end yet"
+        assert says(server)[1] == [held]
+        assert report.plan == [f"make again {GRID[2]}..{GRID[7]}: {Reason.CORRECTED.value}", held]
+        print_summary(load_shop(typed), report)
+        assert f"week plan: {held}" in capsys.readouterr().out
 
         the_late_export(shop)
         the_late_export(load_shop(typed))

@@ -22,7 +22,7 @@ from typing import Any
 from rfm_pipeline.shop import Shop
 
 RFM = [sys.executable, "-c", "from rfm_pipeline.cli.app import main; main()"]
-START_SECONDS, STOP_SECONDS = 120, 30
+START_SECONDS, STOP_SECONDS = 300, 30
 
 _READY = """
 {

@@ -67,7 +67,12 @@ def test_the_segments_page_says_what_the_table_is(segments_page: Page, shop: Sho
 def test_the_segments_page_names_owner_and_kinds(segments_page: Page) -> None:
     for fact in ("data", "DuckDB", "SQL"):
         expect(segments_page.get_by_text(fact, exact=True).first).to_be_visible()
-    expect(segments_page.get_by_text("At 06:00 AM GMT+8, only on Monday")).to_be_visible()
+    expect(segments_page.get_by_text("week_plan_sensor").first).to_be_visible()
+
+
+def test_the_page_of_the_orders_names_the_schedule_that_looks_for_them(server: Server, page: Page) -> None:
+    page.goto(f"{server.url}/assets/raw_orders")
+    expect(page.get_by_text("At 06:00 AM GMT+8, only on Monday")).to_be_visible()
 
 
 def test_the_segments_page_counts_the_rows_of_the_newest_week(segments_page: Page, shop: Shop) -> None:
