@@ -96,3 +96,21 @@ def test_no_test_writes_its_number_of_examples_past_the_profiles() -> None:
         for line in path.read_text("utf-8").splitlines():
             if "max_examples" + "=" in line:
                 assert any(way in line for way in own), f"{path.name}: {line.strip()}"
+
+
+def test_tests_of_one_group_run_on_one_worker(pytester: pytest.Pytester) -> None:
+    # with some versions of pytest, xdist ignores the groups and says nothing
+    pytester.makepyfile(
+        """
+        import os, pathlib, pytest
+
+        @pytest.mark.xdist_group("shared")
+        @pytest.mark.parametrize("number", range(8))
+        def test_one_of_many(number):
+            with open(pathlib.Path(__file__).with_name("workers"), "a") as log:
+                log.write(os.environ["PYTEST_XDIST_WORKER"] + "\\n")
+        """
+    )
+    pytester.runpytest_inprocess("-p", "xdist", "-n", "2", "--dist", "loadgroup").assert_outcomes(passed=8)
+    workers = (pytester.path / "workers").read_text("utf-8").split()
+    assert (len(workers), len(set(workers))) == (8, 1)
