@@ -1,4 +1,4 @@
-"""One small shop, run once, and its ``rfm ui`` for all tests of this folder."""
+"""One small shop, run once, and its ``rfm ui`` for all tests of this folder that only look."""
 
 import os
 import signal
@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from rfm_pipeline.demo.sample_shop import make_sample
-from rfm_pipeline.shop import Shop
-from rfm_pipeline_tests.ui.server import Server, rfm, serve
+from rfm_pipeline.shop import Shop, load_shop
+from rfm_pipeline_tests.shared_homes import SharedHomes, copy_home
+from rfm_pipeline_tests.ui.server import Server, serve
 
 CHROMIUM = Path("/usr/bin/chromium")
+PATIENCE_MILLISECONDS = 60_000
 CHROMIUM_ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -22,26 +23,13 @@ CHROMIUM_ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-FILES_IN_ORDER = ("test_ui.py", "test_backfill.py")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Looks at the pages before backfills put other weeks on them."""
-    order = {name: place for place, name in enumerate(FILES_IN_ORDER)}
-    mine = [item for item in items if item.path.name in order and item.path.parent == Path(__file__).parent]
-    if mine:
-        first = items.index(mine[0])
-        rest = [item for item in items if item not in mine]
-        items[:] = [*rest[:first], *sorted(mine, key=lambda item: order[item.path.name]), *rest[first:]]
 
 
 @pytest.fixture(scope="package")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+def shop(shared_homes: SharedHomes, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """A shop of which ``rfm run`` has made everything."""
-    made = make_sample(tmp_path_factory.mktemp("ui") / "home", customers=600, weeks=40)
-    done = rfm("run", "--home", str(made.home))
-    assert done.returncode == 0, done.stderr
-    return made
+    home = tmp_path_factory.mktemp("ui") / "home"
+    return load_shop(copy_home(shared_homes.sample_that_was_run(), home))
 
 
 @pytest.fixture(scope="package")
@@ -54,6 +42,8 @@ def server(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """A Chromium for this folder alone: while Playwright runs, no other test may start an event loop."""
+    # Playwright's own 5 seconds are few for a page of Dagster's on a machine that runs other tests too
+    expect.set_options(timeout=PATIENCE_MILLISECONDS)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
         yield launched
@@ -64,7 +54,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """A fresh page; Dagster's greeting, shown once a home, is closed as soon as it shows."""
     opened = browser.new_page(viewport={"width": 1600, "height": 1000})
-    opened.set_default_timeout(30_000)
+    opened.set_default_timeout(PATIENCE_MILLISECONDS)
     greeting = opened.get_by_role("button", name="Skip", exact=True)
     opened.add_locator_handler(greeting, lambda: greeting.click())
     yield opened

@@ -12,7 +12,7 @@ from rfm_pipeline.weeks import newest_closed_week, shop_now
 from rfm_pipeline_tests.helpers import make_shop
 from rfm_pipeline_tests.ui.server import Server, serve, wait_until
 
-pytestmark = pytest.mark.daemon
+pytestmark = [pytest.mark.daemon, pytest.mark.slow]
 
 SECONDS = 240
 _CURSOR = """

@@ -4,7 +4,7 @@ One fixture launches three at once and waits for all: the weekly job's ten oldes
 the same from the asset graph, and the history's ten newest weeks from the asset graph.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from rfm_pipeline.ledger import Ledger
-from rfm_pipeline.shop import Shop
+from rfm_pipeline.shop import Shop, load_shop
 from rfm_pipeline.weeks import weeks_between
 from rfm_pipeline_tests.helpers import all_weekly_rows, small_warehouse
-from rfm_pipeline_tests.ui.server import Server, wait_until
+from rfm_pipeline_tests.shared_homes import SharedHomes, copy_home
+from rfm_pipeline_tests.ui.server import Server, serve, wait_until
 
-pytestmark = pytest.mark.daemon
+pytestmark = [pytest.mark.daemon, pytest.mark.slow]
 
 DIAGNOSE = ("customer_rfm", "customer_segments", "silent_churners", "new_silent_churners")
 WEEKS, SECONDS = 10, 300
@@ -146,6 +147,19 @@ def weekly_assets(server: Server) -> list[str]:
         for node in nodes
         if node["isPartitioned"] and "weekly_job" in node["jobNames"]
     ]
+
+
+@pytest.fixture(scope="module")
+def shop(shared_homes: SharedHomes, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """A shop of this file's own, because backfills put other weeks on its pages."""
+    home = tmp_path_factory.mktemp("backfill") / "home"
+    return load_shop(copy_home(shared_homes.sample_that_was_run(), home))
+
+
+@pytest.fixture(scope="module")
+def server(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serve(shop, tmp_path_factory.mktemp("server") / "log.txt") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
