@@ -2,7 +2,7 @@
 
     uv run python -m benchmarks                    # 1 and 10 million lines
     uv run python -m benchmarks --huge             # 100 million as well: an hour more, 70 GB of disk
-    uv run python -m benchmarks --only growth      # one part anew; the others stay as they were measured
+    uv run python -m benchmarks --only growth      # one part again; the others stay as they were measured
 
 Writes ``results/report.md`` with its pictures, and ``results/figures.json`` with every round.
 """
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="times that each way is run")
     parser.add_argument("--huge", action="store_true", help="also 100 million lines")
     parser.add_argument("--only", choices=PARTS, action="append", help="these parts alone")
-    parser.add_argument("--report", action="store_true", help="measure nothing, write the report anew")
+    parser.add_argument("--report", action="store_true", help="measure nothing, write the report again")
     asked = parser.parse_args()
     measures: dict[str, Measure] = {"run": _run_part, "growth": _growth_part}
     measures |= {f"lines_{size}": _size_part(size) for size in (*SIZES, HUGE)}

@@ -1,7 +1,7 @@
 """This project beside what one would try instead, on the same data in the same run, in alternating rounds.
 
 Belongs here: what is prepared, which way does which task, and that all agree. The work of the ways themselves
-stands in ``ways`` and ``foreign``.
+is in ``ways`` and ``foreign``.
 """
 
 import json
@@ -31,7 +31,7 @@ SNAPSHOTS, FEWER_SNAPSHOTS, LARGE = 26, 13, 5_000_000
 FEWEST_SNAPSHOTS, HUGE, LEFT_FREE_GIB = 4, 50_000_000, 4
 # so much slower than the others that of a large shop one round has to do
 _SLOW = ("pymc", "lifetimes", "dbt")
-# beyond so many, the time of all is reckoned from that of some
+# beyond so many, the time of all is computed from that of some
 WEEKS, WEEKS_MEASURED = 104, {PROJECT: 104, DUCKDB: 13, POLARS: 13, PANDAS: 4}
 RFM_COLUMNS = (
     "customer_id, recency_days, frequency, cast(round(monetary, 4) as decimal(18, 4)) as monetary, "
@@ -47,7 +47,7 @@ class Round:
     Attributes:
         seconds: The whole process.
         cpu_seconds: The whole process, all cores.
-        work_seconds: Without starting Python and importing; None where that can't be told.
+        work_seconds: Without starting Python and importing; None where that is unknown.
         work_cpu_seconds: The same on all cores.
         peak: Memory, GiB.
         rows: What it made.
@@ -69,21 +69,21 @@ Rounds = dict[str, dict[str, list[dict[str, Any]]]]
 def _round(taken: Taken, times: float = 1) -> Round:
     """A process's figures; of a part of the work, those of all of it."""
     try:
-        told = json.loads(taken.output.strip().splitlines()[-1])
+        output = json.loads(taken.output.strip().splitlines()[-1])
     except (IndexError, ValueError):
-        told = {}
-    work, work_cpu = told.get("seconds"), told.get("cpu_seconds")
-    peak = told.get("peak", taken.peak)
+        output = {}
+    work, work_cpu = output.get("seconds"), output.get("cpu_seconds")
+    peak = output.get("peak", taken.peak)
     around = (taken.seconds - (work or 0), taken.cpu_seconds - (work_cpu or 0))
     if times == 1 or work is None:
-        return Round(taken.seconds, taken.cpu_seconds, work, work_cpu, peak, told.get("rows"))
+        return Round(taken.seconds, taken.cpu_seconds, work, work_cpu, peak, output.get("rows"))
     return Round(
         around[0] + work * times,
         around[1] + work_cpu * times,
         work * times,
         work_cpu * times,
         peak,
-        told["rows"],
+        output["rows"],
     )
 
 
@@ -112,7 +112,7 @@ class Comparison:
         self.ended: dict[str, dict[str, str]] = {}
 
     def run(self) -> None:
-        """All tasks; hands over ``rounds`` by task and way, and what else is to be told."""
+        """All tasks; hands over ``rounds`` by task and way, and what else is to be reported."""
         self._prepare()
         rounds: Rounds = {}
         found: dict[str, Any] = {
@@ -228,14 +228,14 @@ class Comparison:
             POLARS: self._way("polars_load"),
             PANDAS: self._way("pandas_load"),
         }
-        return ways | self._dbt(lambda: self._run_dbt(f"{self._folder}/data/*.csv", "lines", anew=True))
+        return ways | self._dbt(lambda: self._run_dbt(f"{self._folder}/data/*.csv", "lines", is_full=True))
 
     def _dbt(self, way: Callable[[], Taken]) -> dict[str, Way]:
         return {DBT: lambda: _round(way())} if "dbt-duckdb" in self._pythons else {}
 
-    def _run_dbt(self, files: str, *models: str, anew: bool = False) -> Taken:
+    def _run_dbt(self, files: str, *models: str, is_full: bool = False) -> Taken:
         python = self._pythons["dbt-duckdb"]
-        return foreign.dbt(python, self._folder, files, *models, anew=anew, limit=self._limit)
+        return foreign.dbt(python, self._folder, files, *models, is_full=is_full, limit=self._limit)
 
     def _make_history(self) -> Taken:
         """Fills the weeks before the newest; what follows begins from this state."""
@@ -347,10 +347,10 @@ class Comparison:
     def _require_same_classes(self) -> None:
         """Stops unless all ways gave every silent churner the same class."""
         with closing(duckdb.connect()) as connection:
-            told = "select customer_id, churn_class from '{}/classes_{}.parquet'"
-            base = told.format(self._folder, "project")
+            query = "select customer_id, churn_class from '{}/classes_{}.parquet'"
+            base = query.format(self._folder, "project")
             for other in self._made("classes_{}.parquet"):
-                _require_same(connection, base, told.format(self._folder, other), f"classes: {other}")
+                _require_same(connection, base, query.format(self._folder, other), f"classes: {other}")
 
     def _made(self, name: str) -> list[str]:
         """The ways whose result is there; what was ended for want of memory left none."""

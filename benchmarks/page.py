@@ -28,7 +28,7 @@ def _median(rounds: Sequence[Mapping[str, Any]], name: str) -> float | None:
 
 
 def _cost(rounds: Sequence[Mapping[str, Any]]) -> float:
-    """What is compared: processor seconds, of the work alone where they can be told."""
+    """What is compared: processor seconds, of the work alone where they are known."""
     work = _median(rounds, "work_cpu_seconds")
     whole = _median(rounds, "cpu_seconds")
     assert whole is not None
@@ -75,14 +75,14 @@ def _task(ways: Mapping[str, Sequence[Mapping[str, Any]]], ended: Mapping[str, s
 def _size(figures: Mapping[str, Any]) -> str:
     missing = "".join(f" {name}: {why}." for name, why in figures["missing"].items())
     versions = ", ".join(f"{name} {version}" for name, version in figures["versions"].items())
-    told = ""
+    rest = ""
     if history := figures.get("history"):
-        told = (
+        rest = (
             f" Filling {figures['snapshots'] - 1} weeks of history through all tables: "
             f"{history['cpu_seconds']:.0f} processor s, peak {history['peak']:.2f} GiB."
         )
     if limit := figures.get("limit"):
-        told += (
+        rest += (
             f" No way may hold more than {limit:.3g} GiB; one that needs more is ended by the kernel, and "
             "what it would have given is not compared."
         )
@@ -92,7 +92,7 @@ def _size(figures: Mapping[str, Any]) -> str:
         f"({figures['bytes'] / 1e6:,.0f} MB of CSV), a grid of {figures['snapshots']} weeks. All ways give "
         "the same RFM, every customer and column; the summaries of pymc-marketing and lifetimes the same "
         f"customers and days of first and last purchase (they know neither refunds nor returns). {versions}."
-        f"{missing}{told}",
+        f"{missing}{rest}",
     ]
     for name, ways in figures["rounds"].items():
         parts += [f"### {name[0].upper()}{name[1:]}", _task(ways, figures.get("ended", {}).get(name, {}))]
@@ -297,7 +297,7 @@ def _pictures(figures: Mapping[str, Any]) -> None:
             )
             .properties(width=300, height=alt.Step(16))
             .facet(facet=alt.Facet("task:N").title(None), columns=2)
-            # the labels of an axis of its own stand outside of what a facet reckons with
+            # the labels of an axis of its own stand outside of what a facet counts on
             .properties(
                 padding={"left": 60, "right": 20, "top": 5, "bottom": 5}, spacing={"column": 60, "row": 20}
             )

@@ -32,7 +32,7 @@ class Taken:
         seconds: From its start to its exit.
         cpu_seconds: Of all cores, the kernel's work included.
         peak: The most memory that it, or one of its children, held, in GiB. Not less than what this process
-            holds when it starts it, so whoever measures keeps small.
+            holds when it starts it, so the measuring process keeps small.
         output: What it printed.
     """
 
@@ -96,7 +96,7 @@ class OutOfMemory(SystemExit):
 def bounded(gibibytes: float) -> Iterator[Callable[[], None]]:
     """A bound on memory, as what a process to be calls before it starts its program.
 
-    A control group where this user may make one: the kernel ends whoever holds more. Otherwise RLIMIT_DATA,
+    A control group where this user may make one: the kernel ends a process with more. Otherwise RLIMIT_DATA,
     under which an allocation fails; that counts address space, of which Polars takes 2 GiB in advance.
     """
     size = int(gibibytes * 2**30)

@@ -190,8 +190,8 @@ def _format(suffix: str) -> str:
 def make_home(home: Path, first_week: date, memory_limit: str = "4GB", threads: int | None = None) -> Path:
     """Lays out a home whose weekly grid begins with a week; its orders are the caller's business."""
     (home / "orders").mkdir(parents=True)
-    told = {"first_week": first_week, "memory_limit": memory_limit, "threads": threads or "null"}
-    (home / "shop.yaml").write_text(SETTINGS.format(**told), "utf-8")
+    settings = {"first_week": first_week, "memory_limit": memory_limit, "threads": threads or "null"}
+    (home / "shop.yaml").write_text(SETTINGS.format(**settings), "utf-8")
     return home
 
 

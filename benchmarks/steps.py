@@ -1,4 +1,4 @@
-"""A run of a home, told step by step: started by the benchmarks as a process of its own.
+"""A run of a home, reported step by step: started by the benchmarks as a process of its own.
 
     python -m benchmarks.steps HOME
 

@@ -182,8 +182,8 @@ def _connect(path: str = ":memory:") -> "duckdb.DuckDBPyConnection":
 
 
 def _told(took: tuple[float, float], rows: int) -> None:
-    told = {"seconds": took[0], "cpu_seconds": took[1], "rows": rows, "peak": peak_memory()}
-    print(json.dumps(told))
+    measured = {"seconds": took[0], "cpu_seconds": took[1], "rows": rows, "peak": peak_memory()}
+    print(json.dumps(measured))
 
 
 def _keep(frame: Any, name: str) -> None:

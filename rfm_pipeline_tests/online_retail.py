@@ -1,7 +1,7 @@
 """The UCI Online Retail data, a real shop's year, where it is at hand.
 
 RFM_ONLINE_RETAIL names its folder; without it, it is looked for in ``shared/data/online_retail`` beside the
-repository. It is too large to stand in the repository, so tests that need it are skipped without it.
+repository. It is too large for the repository, so tests that need it are skipped without it.
 """
 
 import os

@@ -305,7 +305,7 @@ def to_standard_csv(lines: Sequence[Line], path: Path) -> None:
 
 
 def csv_text(value: object) -> str:
-    """One value as it stands in the export."""
+    """One value as the export holds it."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -41,7 +41,7 @@ class SharedHomes:
         return cls(folder)
 
     def made(self, name: str, make: Callable[[Path], object]) -> Path:
-        """The home of that name; whoever asks first makes it while the others wait.
+        """The home of that name; the first caller makes it while the others wait.
 
         Args:
             name: One for each way to make a home.

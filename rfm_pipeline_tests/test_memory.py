@@ -41,8 +41,8 @@ def run(home: Path) -> dict[str, float]:
             check=False,
         )
     assert done.returncode == 0, done.stderr[-2000:]
-    told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return measured
 
 
 BEFORE_POLARS = """
@@ -94,7 +94,7 @@ def test_a_run_over_many_lines_stays_within_the_memory_and_threads_of_the_settin
     first = run(home)
     last_week_file(shop, home / "orders" / "week.csv")
     second = run(home)
-    for told in (first, second):
-        assert told["peak"] < PEAK, told
-        assert told["polars_threads"] == 1
+    for measured in (first, second):
+        assert measured["peak"] < PEAK, measured
+        assert measured["polars_threads"] == 1
     assert (home / "out" / "reports" / f"{shop.last_week}.html").exists()

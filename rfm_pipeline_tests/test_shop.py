@@ -143,7 +143,7 @@ def test_sending_hours_begin_before_they_end(tmp_path: Path, begins: str, ends: 
 
 
 @pytest.mark.parametrize(
-    ("told", "tables"),
+    ("settings", "tables"),
     [
         ({}, "{home}/warehouse_spark/tables"),
         ({"tables": "elsewhere"}, "{home}/elsewhere"),
@@ -152,9 +152,9 @@ def test_sending_hours_begin_before_they_end(tmp_path: Path, begins: str, ends: 
     ],
 )
 def test_the_engine_spark_has_a_catalog_and_a_place_for_tables(
-    tmp_path: Path, told: dict[str, str], tables: str
+    tmp_path: Path, settings: dict[str, str], tables: str
 ) -> None:
-    shop = make_shop(tmp_path, warehouse={"engine": "spark", "spark": told})
+    shop = make_shop(tmp_path, warehouse={"engine": "spark", "spark": settings})
     assert shop.warehouse_path == shop.home / "warehouse_spark" / "catalog.duckdb"
     assert shop.spark_tables == tables.format(home=shop.home)
 
@@ -220,7 +220,7 @@ def test_high_m_is_an_amount_or_a_quantile(tmp_path: Path, text: str, threshold:
 
 
 @pytest.mark.parametrize(
-    ("section", "line", "told"),
+    ("section", "line", "reason"),
     [
         ("rule:\n  frequency_high: 3", 4, "unknown key 'rule'; did you mean 'rules'?"),
         (
@@ -289,14 +289,14 @@ def test_high_m_is_an_amount_or_a_quantile(tmp_path: Path, text: str, threshold:
         ("recall:\n  tags: {A: a, B: b, C: c, D: d}", 5, "recall.tags: write one entry for each"),
     ],
 )
-def test_a_mistake_is_told_with_its_line(tmp_path: Path, section: str, line: int, told: str) -> None:
+def test_a_mistake_is_told_with_its_line(tmp_path: Path, section: str, line: int, reason: str) -> None:
     message = refusal(tmp_path, f"{LEAST}{section}\n")
-    assert message.startswith(f"{tmp_path.resolve() / 'shop.yaml'}, line {line}: {told}")
+    assert message.startswith(f"{tmp_path.resolve() / 'shop.yaml'}, line {line}: {reason}")
     assert "\n" not in message
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("shop: {first_week: 2024-01-01}", "line 1: 'shop.name' is missing"),
         ("shop: {name: x}", "line 1: 'shop.first_week' is missing"),
@@ -324,8 +324,8 @@ def test_a_mistake_is_told_with_its_line(tmp_path: Path, section: str, line: int
         (f"{LEAST}  timezone: ''", "is no IANA time zone"),
     ],
 )
-def test_a_mistake_about_the_shop_itself_is_told(tmp_path: Path, text: str, told: str) -> None:
-    assert told in refusal(tmp_path, text + "\n")
+def test_a_mistake_about_the_shop_itself_is_told(tmp_path: Path, text: str, message: str) -> None:
+    assert message in refusal(tmp_path, text + "\n")
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
@@ -352,7 +352,7 @@ def test_a_section_that_stands_twice_is_an_error_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("shop: [", "is no valid YAML"),
         ("shop:\n\tname: x", "is no valid YAML"),
@@ -364,8 +364,8 @@ def test_a_section_that_stands_twice_is_an_error_too(tmp_path: Path) -> None:
         ("!!python/object/apply:os.getcwd []", "is no valid YAML"),
     ],
 )
-def test_what_is_no_settings_file_is_told(tmp_path: Path, text: str, told: str) -> None:
-    assert told in refusal(tmp_path, text)
+def test_what_is_no_settings_file_is_told(tmp_path: Path, text: str, message: str) -> None:
+    assert message in refusal(tmp_path, text)
 
 
 def test_a_missing_file_is_told_with_the_command_that_makes_it(tmp_path: Path) -> None:

@@ -47,8 +47,8 @@ def run(shell: pytest.Pytester, *arguments: str) -> pytest.RunResult:
 def test_a_missing_program_is_one_line_that_says_how_to_get_it(shell: pytest.Pytester) -> None:
     done = run(shell)
     done.assert_outcomes(passed=1, skipped=2, deselected=1)
-    told = [line for line in done.outlines if line.startswith("skipped ")]
-    assert told == ["skipped 2 tests: no MariaDB. Get it: apt-get install mariadb-server"]
+    skipped = [line for line in done.outlines if line.startswith("skipped ")]
+    assert skipped == ["skipped 2 tests: no MariaDB. Get it: apt-get install mariadb-server"]
 
 
 @pytest.mark.parametrize("how", ["--no-skips", "CI"])

@@ -202,7 +202,7 @@ def test_a_week_is_read_as_its_monday(ended: Shop, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("soon", "'soon' is no date; write a week as its Monday, such as 2025-01-06."),
         ("", "'' is no date; write a week as its Monday, such as 2025-01-06."),
@@ -220,10 +220,10 @@ def test_a_week_is_read_as_its_monday(ended: Shop, text: str) -> None:
         ),
     ],
 )
-def test_what_is_no_week_of_the_grid_is_told(ended: Shop, text: str, told: str) -> None:
+def test_what_is_no_week_of_the_grid_is_told(ended: Shop, text: str, message: str) -> None:
     with pytest.raises(RfmError) as caught:
         parse_week(ended, text)
-    assert str(caught.value) == told
+    assert str(caught.value) == message
 
 
 def test_a_grid_without_an_end_goes_up_to_now(shop: Shop) -> None:
@@ -242,7 +242,7 @@ def test_a_range_may_be_one_week(ended: Shop) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("2024-01-01", "is no range of weeks; write two Mondays"),
         ("2024-01-15..2024-01-01", "ends before it begins"),
@@ -253,10 +253,10 @@ def test_a_range_may_be_one_week(ended: Shop) -> None:
         ("2024-01-01..2024-03-11", "is not on the shop's grid"),
     ],
 )
-def test_what_is_no_range_of_the_grid_is_told(ended: Shop, text: str, told: str) -> None:
+def test_what_is_no_range_of_the_grid_is_told(ended: Shop, text: str, message: str) -> None:
     with pytest.raises(RfmError) as caught:
         parse_weeks(ended, text)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 # Dagster's partitions

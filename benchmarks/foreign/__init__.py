@@ -76,7 +76,7 @@ def make_dbt_project(folder: Path, week: str, memory_limit: str) -> None:
 
 
 def dbt(
-    python: Path, folder: Path, files: str, *models: str, anew: bool = False, limit: float | None = None
+    python: Path, folder: Path, files: str, *models: str, is_full: bool = False, limit: float | None = None
 ) -> Taken:
     """Runs some models over the files, in a process of at most so many GiB."""
     command = [
@@ -88,7 +88,7 @@ def dbt(
         folder / "dbt",
         "--vars",
         f"{{files: '{files}'}}",
-        *(("--full-refresh",) if anew else ()),
+        *(("--full-refresh",) if is_full else ()),
         "--select",
         *models,
     ]

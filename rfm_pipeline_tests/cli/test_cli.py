@@ -56,7 +56,8 @@ def test_init_makes_a_home_that_can_be_read_and_refuses_to_overwrite_it(
 ) -> None:
     assert (home / "orders").is_dir()
     lines = (home / "shop.yaml").read_text("utf-8").splitlines()
-    settings = [line for line in lines[: lines.index("  words:")] if ":" in line and not line.startswith("#")]
+    templates = next(number for number, line in enumerate(lines) if line.startswith("  words:"))
+    settings = [line for line in lines[:templates] if ":" in line and not line.startswith("#")]
     explained = [line for line in settings if "#" in line or not line.startswith(" ")]
     assert explained == settings
     assert rfm("init", home) == 1

@@ -158,10 +158,10 @@ def test_every_placeholder_can_be_used(tmp_path: Path) -> None:
 def test_an_unknown_placeholder_is_told_with_class_channel_and_the_nearest(
     tmp_path: Path, template: str, near: str
 ) -> None:
-    with pytest.raises(ShopFileError) as told:
+    with pytest.raises(ShopFileError) as caught:
         compile_messages(with_words(tmp_path, wecom=template))
-    assert "recall.words.A.wecom" in str(told.value)
-    assert near in str(told.value)
+    assert "recall.words.A.wecom" in str(caught.value)
+    assert near in str(caught.value)
 
 
 @pytest.mark.parametrize("template", ["{{ shop", "{% if %}", "{{ shop | no_such_filter }}"])

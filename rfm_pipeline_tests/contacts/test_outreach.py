@@ -188,7 +188,7 @@ def test_a_work_list_filled_in_in_place_stays_when_the_week_is_run_again(home: t
     read_back(home)
     assert write_worklist(shop, ledger, read_reach(shop), WEEK).is_kept
     assert rows_of(path)["c3"]["触达结果（填）"] == "拒绝联系"
-    # the platforms' files are written anew, without whom refused
+    # the platforms' files are written again, without whom refused
     assert "Xc3" not in path.with_name(f"{WEEK}_coupons.csv").read_text("utf-8-sig")
 
 
@@ -224,7 +224,7 @@ def test_a_list_of_the_teams_own_may_have_chinese_headers(
 
 
 def test_a_text_message_platforms_report_names_phones(home: tuple[Shop, Ledger]) -> None:
-    """Week and channel stand in the file's name, as in that of the upload file."""
+    """Week and channel are in the file's name, as in that of the upload file."""
     shop, _ = home
     hand_in(
         shop,

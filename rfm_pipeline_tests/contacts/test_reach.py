@@ -100,11 +100,11 @@ def test_a_file_that_cannot_be_read_stops_the_recall(
     path = shop.home / folder / name
     path.parent.mkdir()
     path.write_bytes(content)
-    with pytest.raises(SuppressionError) as told:
+    with pytest.raises(SuppressionError) as caught:
         read_reach(shop)
-    assert str(path) in str(told.value)
-    assert "nobody is recalled" in str(told.value)
-    assert "c1" not in str(told.value)
+    assert str(path) in str(caught.value)
+    assert "nobody is recalled" in str(caught.value)
+    assert "c1" not in str(caught.value)
 
 
 def test_one_bad_file_among_good_ones_stops_the_recall(shop: Shop) -> None:
@@ -412,9 +412,11 @@ def test_two_columns_of_one_meaning_stop_the_recall(shop: Shop, rows: list[list[
 )
 def test_an_opt_out_that_does_not_say_whose_it_is_stops_the_recall(shop: Shop, row: str) -> None:
     write(shop.suppression_dir, "customer_id,phone,email,channel", "c1,,,sms", "", row, "c2,,,")
-    with pytest.raises(SuppressionError, match=r"list\.csv, row 3 below the header: it is unclear") as told:
+    with pytest.raises(SuppressionError, match=r"list\.csv, row 3 below the header: it is unclear") as caught:
         read_reach(shop)
-    assert not any(part in str(told.value) for part in row.split(",") if part not in ("", "sms", "1.38E+10"))
+    assert not any(
+        part in str(caught.value) for part in row.split(",") if part not in ("", "sms", "1.38E+10")
+    )
 
 
 def test_a_field_of_a_column_that_is_none_of_ours_still_makes_it_a_row(shop: Shop) -> None:
@@ -541,8 +543,8 @@ def test_the_orders_fill_gaps_and_leave_alone_what_contacts_say(shop: Shop) -> N
         (None, "13977777777", None),
     )
     reach = read_reach(shop, orders)
-    told = {(c, channel): a for c, channel, a, _ in reach.addresses.iter_rows()}
-    assert told == {
+    addresses = {(c, channel): a for c, channel, a, _ in reach.addresses.iter_rows()}
+    assert addresses == {
         ("c1", "sms"): "+8613800000001",
         ("c1", "email"): "c1@example.com",
         ("c2", "sms"): "+8613922222222",
@@ -635,12 +637,12 @@ def test_the_warehouse_tells_the_contacts_of_orders_and_whose_id_may_be_asked_fo
             "name varchar, accepts_marketing boolean)"
         )
         session.execute("insert into order_contacts values ('M000017', '138 0000 0017', null, 'Anna', true)")
-    told = read_order_contacts(warehouse)
-    assert told.given.columns == ["customer_id", "phone", "email", "accepts_marketing"]
-    assert told.given.rows() == [("M000017", "138 0000 0017", None, True)]
-    named = told.named_like(asked)["customer_id"].to_list()
+    order_contacts = read_order_contacts(warehouse)
+    assert order_contacts.given.columns == ["customer_id", "phone", "email", "accepts_marketing"]
+    assert order_contacts.given.rows() == [("M000017", "138 0000 0017", None, True)]
+    named = order_contacts.named_like(asked)["customer_id"].to_list()
     assert sorted(named) == ["+86 138-0000 0004", "13800000001", "A@Example.com"]
-    assert told.named_like(asked.clear()).is_empty()
+    assert order_contacts.named_like(asked.clear()).is_empty()
 
 
 def test_customers_whose_id_looks_like_a_number_are_not_among_those_with_an_address(shop: Shop) -> None:

@@ -164,8 +164,8 @@ class TestValues:
             assert given.str.contains(r"^\d+\.\d\d$").all()
 
     def test_an_amount_is_quantity_times_price(self, lines: pl.DataFrame):
-        reckoned = pl.col("quantity").abs() * pl.col("unit_price")
-        assert lines.filter(pl.col("amount") != reckoned).is_empty()
+        computed = pl.col("quantity").abs() * pl.col("unit_price")
+        assert lines.filter(pl.col("amount") != computed).is_empty()
 
     def test_sales_are_of_positive_quantities_and_returns_of_negative_ones(self, lines: pl.DataFrame):
         is_sale = pl.col("line_type") == "sale"

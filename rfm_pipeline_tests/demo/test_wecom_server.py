@@ -297,10 +297,10 @@ def test_the_server_runs_from_the_command_line_with_a_shops_contacts(tmp_path: A
     try:
         shown = [process.stdout.readline().split(maxsplit=2)[-1] for _ in range(6)]
         assert f"http://127.0.0.1:{port}/cgi-bin" in shown[0]
-        told = WecomServer(port, process)  # type: ignore[arg-type]
-        told.limits(latency_seconds=0)
-        assert list(told.state().contacts) == [("an", "wm1")]
-        assert PlainCaller(told).errcode(BY_USER, {"userid_list": ["an"]}) == 0
+        server_again = WecomServer(port, process)  # type: ignore[arg-type]
+        server_again.limits(latency_seconds=0)
+        assert list(server_again.state().contacts) == [("an", "wm1")]
+        assert PlainCaller(server_again).errcode(BY_USER, {"userid_list": ["an"]}) == 0
     finally:
         process.kill()
         process.wait()

@@ -107,7 +107,7 @@ def test_one_week_of_activity_has_no_totals(shop: Shop, warehouse: Warehouse) ->
 
 def test_a_later_week_leaves_the_totals_as_they_are(shop: Shop, warehouse: Warehouse) -> None:
     a_year(shop, warehouse)
-    # what isn't made anew stays, even if it is wrong: so the newest week begins with it
+    # what isn't made again stays, even if it is wrong: so the newest week begins with it
     with warehouse.transaction() as session:
         session.execute("update customer_totals set monetary = monetary + 1000 where customer_id = 'c1'")
     write_export(shop, "week.csv", *orders(("c1", FIRST + 40 * WEEK, "1"), batch="p"))

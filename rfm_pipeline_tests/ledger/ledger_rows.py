@@ -91,11 +91,11 @@ def call_statuses(ledger: Ledger) -> dict[str, tuple[str, int, str | None]]:
 
 def in_step(work: Callable[..., None], url: str, names: Sequence[str], answers: int) -> list[Any]:
     """Runs ``work(url, name, barrier, queue)`` in a process a name; returns what they put into the queue."""
-    barrier, told = PROCESSES.Barrier(len(names), timeout=_PATIENCE), PROCESSES.Queue()
-    workers = [PROCESSES.Process(target=work, args=(url, name, barrier, told)) for name in names]
+    barrier, queue = PROCESSES.Barrier(len(names), timeout=_PATIENCE), PROCESSES.Queue()
+    workers = [PROCESSES.Process(target=work, args=(url, name, barrier, queue)) for name in names]
     for worker in workers:
         worker.start()
-    found = [told.get(timeout=_PATIENCE) for _ in range(answers)]
+    found = [queue.get(timeout=_PATIENCE) for _ in range(answers)]
     for worker in workers:
         worker.join(_PATIENCE)
     assert [worker.exitcode for worker in workers] == [0] * len(names)

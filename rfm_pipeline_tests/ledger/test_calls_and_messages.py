@@ -79,9 +79,9 @@ def test_no_calls_and_no_outcomes_change_nothing(ledger: Ledger) -> None:
 
 
 def test_a_call_belongs_to_a_sealed_week(ledger: Ledger) -> None:
-    with pytest.raises(sa.exc.IntegrityError) as told:
+    with pytest.raises(sa.exc.IntegrityError) as caught:
         ledger.request_calls(WEEK, calls("a"))
-    assert "wm-a" not in str(told.value)
+    assert "wm-a" not in str(caught.value)
     assert ledger.tag_calls().is_empty()
 
 
@@ -150,9 +150,9 @@ def _claim_in_step(url: str, name: str, barrier: Any, answers: Any) -> None:
 
 
 def test_of_two_processes_that_claim_a_message_one_gets_it(url: str) -> None:
-    told = in_step(_claim_in_step, url, ("x", "y"), 2 * ROUNDS)
+    answers = in_step(_claim_in_step, url, ("x", "y"), 2 * ROUNDS)
     for number in range(ROUNDS):
-        claims = [(first, again) for found, first, again in told if found == number]
+        claims = [(first, again) for found, first, again in answers if found == number]
         assert [sum(firsts) for firsts in zip(*claims, strict=True)] == [1, 1]
 
 
@@ -211,8 +211,8 @@ def _list_in_step(url: str, name: str, barrier: Any, answers: Any) -> None:
 
 
 def test_of_two_weeks_that_list_the_same_silences_at_once_one_is_sealed(url: str) -> None:
-    told = in_step(_list_in_step, url, ("x", "y"), 2)
-    assert told.count(True) == 1
-    (refused,) = (answer for answer in told if answer is not True)
+    answers = in_step(_list_in_step, url, ("x", "y"), 2)
+    assert answers.count(True) == 1
+    (refused,) = (answer for answer in answers if answer is not True)
     assert "200 of its 200 customers were listed in the same silence by another week" in refused
     assert Ledger(url).assignments().height == len(CONTACTS)

@@ -122,7 +122,7 @@ def _do_everything(rounds: int, url: str, name: str, barrier: Any, answers: Any)
 @pytest.mark.parametrize("rounds", [3, pytest.param(12, marks=pytest.mark.slow)])
 def test_eight_processes_at_once_get_all_their_work_done(url: str, rounds: int) -> None:
     """From the first use on: no "database is locked", no deadlock, nothing lost, nothing twice."""
-    told = in_step(functools.partial(_do_everything, rounds), url, CROWD, len(CROWD))
+    answers = in_step(functools.partial(_do_everything, rounds), url, CROWD, len(CROWD))
     ledger = Ledger(url)
     work = len(CROWD) * rounds
     assert len(ledger.sealed_weeks()) == ledger.assignments().height == work
@@ -130,4 +130,4 @@ def test_eight_processes_at_once_get_all_their_work_done(url: str, rounds: int) 
     assert ledger.tag_calls().select("status", "attempts").unique().rows() == [(DONE, 1)]
     assert sorted(ledger.landing_positions().values()) == list(range(1, work + 1))
     # each message was one process's
-    assert [sum(claims) for claims in zip(*told, strict=True)] == [1] * rounds
+    assert [sum(claims) for claims in zip(*answers, strict=True)] == [1] * rounds

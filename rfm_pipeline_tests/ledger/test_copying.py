@@ -72,10 +72,10 @@ def test_every_row_is_copied_and_the_next_run_goes_on_there(
     fill(source)
     url = fresh_schema(server)
     monkeypatch.setenv(VARIABLE, url)
-    code, told = copy_by_command(home)
+    code, printed = copy_by_command(home)
     assert code == 0
-    assert "assignments: 2001 rows" in told
-    assert f"write `ledger: {{url_env: {VARIABLE}}}` into" in told
+    assert "assignments: 2001 rows" in printed
+    assert f"write `ledger: {{url_env: {VARIABLE}}}` into" in printed
     target = Ledger(make_shop(home, ledger={"url_env": VARIABLE}).ledger_url)
     assert rows(target) == rows(source)
     assert_frame_equal(target.assignments(), source.assignments())
@@ -123,7 +123,7 @@ _SPOIL = {
 
 def test_no_ledger_is_no_copy(home: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, fresh_schema(server))
-    code, told = copy_by_command(home)
+    code, printed = copy_by_command(home)
     assert code != 0
-    assert "there is no ledger to copy" in told
+    assert "there is no ledger to copy" in printed
     assert not (home / "ledger.sqlite").exists()

@@ -1,4 +1,4 @@
-"""Where the ledger lives, and what is told when it can't be used: what to do, and no secret of the URL."""
+"""Where the ledger lives, and what is said when it can't be used: what to do, and no secret of the URL."""
 
 import traceback
 from collections.abc import Callable
@@ -18,13 +18,13 @@ VARIABLE = "RFM_LEDGER_TEST_URL"
 
 
 def refusal(use: Callable[[], object], kind: type[RfmError] = LedgerError) -> str:
-    """What is told, after a look that the whole printed story holds no secret."""
-    with pytest.raises(kind) as told:
+    """The error, after a look that the whole printed story holds no secret."""
+    with pytest.raises(kind) as caught:
         use()
-    story = "".join(traceback.format_exception(told.value))
+    story = "".join(traceback.format_exception(caught.value))
     for secret in (PASSWORD, quote(PASSWORD, safe=""), "s3cret", CUSTOMER):
         assert secret not in story
-    return str(told.value)
+    return str(caught.value)
 
 
 # --- by the settings ------------------------------------------------------------------------------
@@ -55,15 +55,17 @@ def test_a_variable_that_is_not_set_is_told_when_the_ledger_is_needed(
     shop = make_shop(tmp_path, ledger={"url_env": VARIABLE})
     ledger = Ledger(lambda: shop.ledger_url)
     assert repr(ledger) == "Ledger(...)"
-    told = refusal(ledger.sealed_weeks)
-    assert told.startswith(f"the environment variable {VARIABLE} is not set; it holds the URL of the ledger")
-    assert "ledger.url_env in shop.yaml" in told
+    message = refusal(ledger.sealed_weeks)
+    assert message.startswith(
+        f"the environment variable {VARIABLE} is not set; it holds the URL of the ledger"
+    )
+    assert "ledger.url_env in shop.yaml" in message
     # no second ledger comes into being beside the one that can't be reached
     assert not (tmp_path / "ledger.sqlite").exists()
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "message"),
     [
         ("mysql://rfm:s3cret@127.0.0.1/ledger", "begins with mysql://; known are postgresql://"),
         ("sqlite:////tmp/s3cret.sqlite", "begins with sqlite://; known are postgresql://"),
@@ -72,11 +74,11 @@ def test_a_variable_that_is_not_set_is_told_when_the_ledger_is_needed(
     ],
 )
 def test_a_variable_that_holds_something_else_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, told: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, message: str
 ) -> None:
     monkeypatch.setenv(VARIABLE, url)
     shop = make_shop(tmp_path, ledger={"url_env": VARIABLE})
-    assert told in refusal(Ledger(lambda: shop.ledger_url).sealed_weeks)
+    assert message in refusal(Ledger(lambda: shop.ledger_url).sealed_weeks)
 
 
 # --- PostgreSQL -----------------------------------------------------------------------------------
@@ -87,24 +89,24 @@ def at(server: Server, **other: str) -> Ledger:
 
 
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("other", "message"),
     [
         ({"password": "s3cret"}, "can't connect: the server refused user or password"),
         ({"user": "nobody"}, "can't connect: the server refused user or password"),
         ({"database": "nowhere"}, "can't connect: the server has no such database"),
     ],
 )
-def test_a_server_that_refuses_is_told(server: Server, other: dict[str, str], told: str) -> None:
+def test_a_server_that_refuses_is_told(server: Server, other: dict[str, str], message: str) -> None:
     ledger = at(server, **other)
-    assert told in refusal(ledger.sealed_weeks)
-    assert told in refusal(lambda: ledger.lock("send").__enter__())
-    assert told in refusal(lambda: ledger.holdings("a"))
+    assert message in refusal(ledger.sealed_weeks)
+    assert message in refusal(lambda: ledger.lock("send").__enter__())
+    assert message in refusal(lambda: ledger.holdings("a"))
 
 
 def test_a_server_that_is_not_there_is_told() -> None:
     ledger = Ledger("postgresql+psycopg://rfm:s3cret@127.0.0.1:9/ledger")
-    told = refusal(ledger.sealed_weeks)
-    assert told.startswith(
+    message = refusal(ledger.sealed_weeks)
+    assert message.startswith(
         "the ledger in PostgreSQL at 127.0.0.1/ledger: can't connect: nothing listens there"
     )
 
@@ -115,9 +117,9 @@ def test_an_option_that_is_none_is_told(server: Server) -> None:
 
 
 def test_a_user_who_may_make_no_tables_is_told(server: Server) -> None:
-    told = refusal(at(server, user=USER).sealed_weeks)
-    assert "no rights: permission denied for schema public" in told
-    assert "grant this user CREATE on a schema of its own" in told
+    message = refusal(at(server, user=USER).sealed_weeks)
+    assert "no rights: permission denied for schema public" in message
+    assert "grant this user CREATE on a schema of its own" in message
 
 
 def test_a_user_who_may_only_read_is_told_when_writing(server: Server) -> None:
@@ -137,8 +139,8 @@ def test_a_user_who_may_only_read_is_told_when_writing(server: Server) -> None:
 
 def test_a_schema_that_is_not_there_is_told(server: Server) -> None:
     url = server.url(user=ADMIN).replace("postgresql:", "postgresql+psycopg:")
-    told = refusal(Ledger(f"{url}?options=-csearch_path%3Dnowhere").sealed_weeks)
-    assert "there is no schema to make tables in" in told
+    message = refusal(Ledger(f"{url}?options=-csearch_path%3Dnowhere").sealed_weeks)
+    assert "there is no schema to make tables in" in message
 
 
 def test_a_connection_that_breaks_is_told_and_nothing_is_written(server: Server) -> None:
@@ -169,9 +171,9 @@ def test_a_row_that_is_refused_is_not_quoted(server: Server) -> None:
                 "null, now() from assignments"
             )
 
-    with pytest.raises(sa.exc.IntegrityError, match="null value in column") as told:
+    with pytest.raises(sa.exc.IntegrityError, match="null value in column") as caught:
         write()
-    assert CUSTOMER not in "".join(traceback.format_exception(told.value))
+    assert CUSTOMER not in "".join(traceback.format_exception(caught.value))
 
 
 def test_times_and_money_are_the_same_on_both(url: str) -> None:
@@ -218,6 +220,6 @@ def test_a_file_that_is_held_for_long_is_told(
     other = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
     with file_ledger.begin():
         assert other.sealed_weeks() == {WEEK}
-        told = refusal(lambda: other.claim_message("a", "b"), LedgerBusyError)
-    assert "another process has held the ledger for 0.2 seconds" in told
+        message = refusal(lambda: other.claim_message("a", "b"), LedgerBusyError)
+    assert "another process has held the ledger for 0.2 seconds" in message
     assert other.claim_message("a", "b")

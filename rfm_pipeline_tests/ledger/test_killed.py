@@ -96,7 +96,7 @@ def test_calls_are_asked_for_and_answered_together_or_not_at_all(url: str, kills
         killed_in_round(_call_again_and_again, url, rounds, share)
         found = ledger.tag_calls().group_by("userid", "status").len().sort("userid")
         assert set(found["len"]) <= {len(CUSTOMERS)}
-        # whoever is asked for anew after a kill is another, so no more than one a kill is left pending
+        # the one asked for again after a kill is another, so no more than one a kill is left pending
         assert found["userid"].n_unique() == found.height
     pending = found.filter(status=PENDING).height
     assert pending <= kills

@@ -93,8 +93,8 @@ def _enter_in_step(url: str, name: str, barrier: Any, answers: Any) -> None:
 
 
 def test_of_three_processes_one_is_let_in(url: str) -> None:
-    told = in_step(_enter_in_step, url, ("x", "y", "z"), 3 * ROUNDS)
-    assert [sum(entered for found, entered in told if found == number) for number in range(ROUNDS)] == (
+    answers = in_step(_enter_in_step, url, ("x", "y", "z"), 3 * ROUNDS)
+    assert [sum(entered for found, entered in answers if found == number) for number in range(ROUNDS)] == (
         [1] * ROUNDS
     )
 

@@ -248,8 +248,8 @@ def _use_in_step(url: str, name: str, barrier: Any, answers: Any) -> None:
 def test_four_processes_that_come_first_make_one_ledger(url: str, is_old: bool) -> None:
     if is_old:
         make_old(url)
-    told = in_step(_use_in_step, url, ("a", "b", "c", "d"), 4)
-    assert told == [["a"] if is_old else []] * 4
+    answers = in_step(_use_in_step, url, ("a", "b", "c", "d"), 4)
+    assert answers == [["a"] if is_old else []] * 4
     assert differences(url) == []
     assert version(url) == migrations.NEWEST
 

@@ -111,10 +111,10 @@ def _seal_in_step(url: str, name: str, barrier: Any, answers: Any) -> None:
 
 def test_two_processes_that_seal_the_same_week_seal_it_once(url: str) -> None:
     """From the very first use on, when neither finds a table."""
-    told = in_step(_seal_in_step, url, ("x", "y"), 2 * ROUNDS)
+    answers = in_step(_seal_in_step, url, ("x", "y"), 2 * ROUNDS)
     listed = Ledger(url).assignments()
-    winners = {day: name for day, name, sealed in told if sealed}
-    assert len(winners) == ROUNDS == listed.height == sum(sealed for _, _, sealed in told)
+    winners = {day: name for day, name, sealed in answers if sealed}
+    assert len(winners) == ROUNDS == listed.height == sum(sealed for _, _, sealed in answers)
     for day, customer_id in listed.select("week", "customer_id").iter_rows():
         assert customer_id.startswith(winners[day])
 
@@ -176,19 +176,19 @@ def _leave_out_what_must_be_there(ledger: Ledger) -> None:
     [_list_a_silence_twice, _give_a_code_twice, _list_a_customer_twice, _leave_out_what_must_be_there],
 )
 def test_a_refused_write_tells_no_customer(ledger: Ledger, break_it: Callable[[Ledger], None]) -> None:
-    with pytest.raises(RfmError) as told:
+    with pytest.raises(RfmError) as caught:
         break_it(ledger)
     # the whole printed story, not only the last sentence
-    story = "".join(traceback.format_exception(told.value))
+    story = "".join(traceback.format_exception(caught.value))
     assert CUSTOMER not in story
     assert "UNIQUE" not in story
 
 
 def test_a_broken_statement_tells_no_values(ledger: Ledger) -> None:
     seal(ledger, "a")
-    with pytest.raises(sa.exc.SQLAlchemyError) as told:
+    with pytest.raises(sa.exc.SQLAlchemyError) as caught:
         ledger.record(WEEK, [(CUSTOMER, TAG, DONE, {"not": CUSTOMER})])  # type: ignore[list-item]
-    assert CUSTOMER not in str(told.value)
+    assert CUSTOMER not in str(caught.value)
 
 
 def test_the_ledgers_name_hides_its_password() -> None:
@@ -212,8 +212,8 @@ def test_a_tombstone_tells_the_same_customer_again_and_nobody_else(ledger: Ledge
     assert digests == {tombstone_digest(salt, "a"), tombstone_digest(salt, "b")}
     assert tombstone_digest(salt, "c") not in digests
     # what the ingest says in SQL
-    told = duckdb.sql("select sha256($salt || ':' || 'a')", params={"salt": salt}).fetchall()
-    assert told == [(tombstone_digest(salt, "a"),)]
+    hashed = duckdb.sql("select sha256($salt || ':' || 'a')", params={"salt": salt}).fetchall()
+    assert hashed == [(tombstone_digest(salt, "a"),)]
 
 
 def test_two_ledgers_have_different_salts(ledger: Ledger, tmp_path: Path) -> None:

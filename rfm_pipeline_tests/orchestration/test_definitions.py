@@ -1,6 +1,6 @@
 """What Dagster loads: assets, checks, jobs, schedules, sensor as a text, and that every tool can load them.
 
-After an intended change, write the text anew and read the difference:
+After an intended change, write the text again and read the difference:
 ``uv run python -m rfm_pipeline_tests.orchestration.test_definitions``
 """
 

@@ -74,7 +74,7 @@ def contents(home: Path, *without: str) -> dict[str, bytes]:
 
 
 def texts(rows: dict[str, list[Any]]) -> str:
-    """All text that stands in some tables."""
+    """All text of some tables."""
     return "\n".join(
         value for table in rows.values() for row in table for value in row if isinstance(value, str)
     )
@@ -318,7 +318,7 @@ def test_the_command_says_in_counts_what_goes_and_tells_nothing_of_the_person(
     contacts = (home / "contacts" / "contacts.csv").read_text("utf-8").splitlines()
     own = next(line for line in contacts if customer in line).split(",")[1:]
     assert rfm("forget", f" {customer} ", "--home", home, "--yes") == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for words in (
         "order_lines become a guest's",
         "1 row of recall_list go",
@@ -328,8 +328,8 @@ def test_the_command_says_in_counts_what_goes_and_tells_nothing_of_the_person(
         "suppression/ was not touched",
         f"customer {customer} is forgotten",
     ):
-        assert words in told
-    assert not [value for value in own if len(value) > 5 and value in told]
+        assert words in printed
+    assert not [value for value in own if len(value) > 5 and value in printed]
 
 
 def test_without_yes_it_asks_and_only_a_yes_changes_anything(
@@ -507,9 +507,9 @@ def test_a_workbook_of_contacts_is_left_for_somebody_to_see_to(
     path = workbook(shop.contacts_dir / "crm.xlsx", ("customer_id",), ("c1",), ("c10",))
     before = path.read_bytes()
     assert rfm("forget", "c1", "--home", shop.home, "--yes") == 1
-    told = capsys.readouterr()
-    assert "contacts/crm.xlsx holds 1 row of the customer: remove them by hand" in told.err
-    assert "is forgotten" not in told.out
+    printed = capsys.readouterr()
+    assert "contacts/crm.xlsx holds 1 row of the customer: remove them by hand" in printed.err
+    assert "is forgotten" not in printed.out
     assert path.read_bytes() == before
     # all the rest is done
     assert "c1" not in {row[1] for row in warehouse_rows(shop.home)["customer_activity"]}
@@ -525,8 +525,8 @@ def test_tables_that_spark_left_elsewhere_are_told_of_when_it_is_no_longer_in_us
     section = shop.warehouse.model_copy(
         update={"engine": engine, "spark": SparkSection(tables="s3a://bucket/rfm")}
     )
-    told = closing_words(shop.model_copy(update={"warehouse": section}), traces)
-    assert any("s3a://bucket/rfm was not touched" in line for line in told) is is_told
+    lines = closing_words(shop.model_copy(update={"warehouse": section}), traces)
+    assert any("s3a://bucket/rfm was not touched" in line for line in lines) is is_told
 
 
 def test_a_contact_file_that_cannot_be_read_is_named(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
@@ -562,9 +562,9 @@ def test_a_work_list_that_the_team_wrote_into_is_left_for_somebody_to_see_to(
     digests_file(untouched).write_bytes(with_digest(untouched, untouched.read_bytes()))
     before = written_into.read_bytes(), handed_in.read_bytes()
     assert rfm("forget", "c1", "--home", shop.home, "--yes") == 1
-    told = capsys.readouterr().err
-    assert "out/worklists/2024-01-01.xlsx holds 1 row of the customer: remove them by hand" in told
-    assert "outreach/2024-01-08.xlsx holds 1 row of the customer" in told
+    printed = capsys.readouterr().err
+    assert "out/worklists/2024-01-01.xlsx holds 1 row of the customer: remove them by hand" in printed
+    assert "outreach/2024-01-08.xlsx holds 1 row of the customer" in printed
     assert (written_into.read_bytes(), handed_in.read_bytes()) == before
     # a run makes it again
     assert not untouched.exists()

@@ -11,7 +11,7 @@ CSV_OF_EVERY_SHEET = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,f
 
 
 def saved_by_libreoffice(path: Path, form: str, folder: Path) -> list[Path]:
-    """The files that LibreOffice makes of one when it is told to save it in another form."""
+    """The files that LibreOffice makes of one when it saves it in another form."""
     target = folder / "saved"
     target.mkdir(parents=True)
     profile = f"-env:UserInstallation=file://{folder / 'profile'}"

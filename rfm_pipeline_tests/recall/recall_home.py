@@ -215,7 +215,7 @@ def recall_home_in(shop: Shop) -> RecallHome:
 
 
 class NotingSink:
-    """Notes which changes it carries out; breaks after the first few if it is told to."""
+    """Notes which changes it carries out; breaks after the first few if asked to."""
 
     name = "noting"
 

@@ -447,7 +447,7 @@ def test_nobody_of_the_hold_out_is_ever_tagged_in_their_campaign(
             recall_home.campaign(day)
             arms = recall_home.arms(day)
             holdout = {name for name, arm in arms.items() if arm == "holdout"}
-            told = [
+            changes = [
                 recall_home.plan(day),
                 set(
                     recall_home.ledger.tag_actions([day])
@@ -456,9 +456,9 @@ def test_nobody_of_the_hold_out_is_ever_tagged_in_their_campaign(
                 ),
                 {(f[0], f[1], f[4]) for f in (line.split(",") for line in csv_lines(recall_home, day)[1:])},
             ]
-            assert told[0] == told[1] == told[2]
-            added = {name for name, action, _ in told[0] if action == "add"}
-            removed = {name for name, action, _ in told[0] if action == "remove"}
+            assert changes[0] == changes[1] == changes[2]
+            added = {name for name, action, _ in changes[0] if action == "add"}
+            removed = {name for name, action, _ in changes[0] if action == "remove"}
             assert added == {name for name, arm in arms.items() if arm == "recall"}
             assert not added & holdout
             # a tag comes off a hold-out customer only if an earlier campaign had put it on

@@ -117,7 +117,7 @@ def outcomes(recall_home: RecallHome, *weeks: date) -> list[dict[str, Any]]:
     return recall_home.warehouse.read("select * from recall_outcomes order by all").to_dicts()
 
 
-def told(recall_home: RecallHome, day: date) -> dict[str, Any]:
+def outcome_row(recall_home: RecallHome, day: date) -> dict[str, Any]:
     """The only row of a week."""
     [row] = outcomes(recall_home, day)
     return row
@@ -246,7 +246,7 @@ def test_only_an_order_in_the_window_is_a_return(
 ) -> None:
     orders_are(recall_home, [Order("o1", "a", at)])
     lists_are(recall_home, Assigned("a"))
-    row = told(recall_home, week(10))
+    row = outcome_row(recall_home, week(10))
     assert (row["returned"], row["orders"], row["net_sales"]) == (returned, returned, 100 * returned)
 
 
@@ -254,13 +254,13 @@ def test_only_an_order_in_the_window_is_a_return(
 def test_a_week_knows_no_order_after_its_sunday(recall_home: RecallHome, at: datetime, returned: int) -> None:
     orders_are(recall_home, [Order("o1", "a", at)])
     lists_are(recall_home, Assigned("a"))
-    assert told(recall_home, week(1))["returned"] == returned
+    assert outcome_row(recall_home, week(1))["returned"] == returned
 
 
 def test_the_week_of_the_list_itself_knows_no_answer_yet(recall_home: RecallHome) -> None:
     orders_are(recall_home, [Order("o1", "a", OPENS)])
     lists_are(recall_home, Assigned("a"))
-    row = told(recall_home, week(0))
+    row = outcome_row(recall_home, week(0))
     assert (row["assigned"], row["returned"], row["net_sales"], row["is_final"]) == (1, 0, 0, False)
 
 
@@ -311,10 +311,10 @@ def test_answers_ripen_week_by_week_and_stay_as_they_are_when_the_window_has_clo
 def test_a_refunded_order_is_a_return_without_the_money_refunded_by_then(
     recall_home: RecallHome, known_at: datetime | None, net_sales: int
 ) -> None:
-    """Told at week 2, whose as_of is two weeks after the window's opening."""
+    """As of week 2, whose as_of is two weeks after the window's opening."""
     orders_are(recall_home, [Order("o1", "a", OPENS + DAY, refunded=100, refunded_at=known_at)])
     lists_are(recall_home, Assigned("a"))
-    row = told(recall_home, week(2))
+    row = outcome_row(recall_home, week(2))
     assert (row["returned"], row["orders"], row["net_sales"]) == (1, 1, net_sales)
 
 
@@ -339,7 +339,7 @@ def test_a_refund_of_an_older_order_does_not_lower_the_sales(recall_home: Recall
         ],
     )
     lists_are(recall_home, Assigned("a"))
-    assert told(recall_home, week(9))["net_sales"] == 70
+    assert outcome_row(recall_home, week(9))["net_sales"] == 70
 
 
 def test_an_order_without_money_is_no_return(recall_home: RecallHome) -> None:
@@ -347,21 +347,21 @@ def test_an_order_without_money_is_no_return(recall_home: RecallHome) -> None:
         recall_home, [Order("gift", "a", OPENS + DAY, amount=0), Order("cent", "b", OPENS, Decimal("0.01"))]
     )
     lists_are(recall_home, Assigned("a"), Assigned("b"))
-    row = told(recall_home, week(9))
+    row = outcome_row(recall_home, week(9))
     assert (row["returned"], row["orders"], row["net_sales"]) == (1, 1, Decimal("0.01"))
 
 
 def test_goods_sent_back_are_no_return_of_a_customer(recall_home: RecallHome) -> None:
     orders_are(recall_home, [Order("credit note", "a", OPENS + DAY, line_type="return")])
     lists_are(recall_home, Assigned("a"))
-    row = told(recall_home, week(9))
+    row = outcome_row(recall_home, week(9))
     assert (row["returned"], row["net_sales"]) == (0, 0)
 
 
 def test_an_order_of_several_lines_is_one_order(recall_home: RecallHome) -> None:
     orders_are(recall_home, [Order("o1", "a", OPENS, lines=4), Order("o2", "a", OPENS + DAY)])
     lists_are(recall_home, Assigned("a"), Assigned("b"))
-    row = told(recall_home, week(9))
+    row = outcome_row(recall_home, week(9))
     assert (row["returned"], row["orders"], row["net_sales"], row["response_rate"]) == (1, 2, 200, 0.5)
 
 
@@ -461,7 +461,7 @@ def test_of_whom_the_log_speaks_it_decides_who_was_reached_and_the_tag_of_the_ot
     [
         (OPENS + 7 * DAY - SECOND, [0, 1, 1, 1]),
         (OPENS + 7 * DAY, [0, 0, 1, 1]),
-        # the window of 30 days is over within the fifth week; the Monday after it fixes what is told
+        # the window of 30 days is over within the fifth week; the Monday after it fixes the outcome
         (OPENS + 35 * DAY - SECOND, [0, 0, 0, 1]),
         (OPENS + 35 * DAY, [0, 0, 0, 0]),
         (None, [1, 1, 1, 1]),

@@ -75,9 +75,9 @@ def test_no_call_follows_a_known_success(server: WecomServer) -> None:
     known = asyncio.run(one_run(server, customers(150), tag))
     calls = server.marks()
     assert len(calls) == sum(outcome.attempts for outcome in known.values())
-    told: set[str] = set()
+    used: set[str] = set()
     for call in calls:
         name = call.body["external_userid"]
-        assert name not in told
+        assert name not in used
         if call.effect and call.fault in (None, "slow"):
-            told.add(name)
+            used.add(name)

@@ -32,20 +32,20 @@ async def count(staff: Awaitable[Sequence[str]]) -> int:
     return len(await staff)
 
 
-async def run_everything(server: WecomServer, told: list[object]) -> None:
+async def run_everything(server: WecomServer, seen: list[object]) -> None:
     """Everything a run does, with what comes of it."""
 
     async def keep(work: Callable[[], Awaitable[object]]) -> None:
         try:
-            told.append(await work())
+            seen.append(await work())
         except Exception as error:
-            told.append("".join(traceback.format_exception(error)))
-            told.append(repr(error))
+            seen.append("".join(traceback.format_exception(error)))
+            seen.append(repr(error))
 
     settings = WecomSettings(
         server.corp_id, server.secret, server.base_url, None, timeout_seconds=0.3, backoff_seconds=0.001
     )
-    told.append(settings)
+    seen.append(settings)
     async with WecomClient(settings) as wecom:
         await keep(lambda: count(wecom.follow_users()))
         await keep(wecom.tags)
@@ -54,15 +54,15 @@ async def run_everything(server: WecomServer, told: list[object]) -> None:
         tag = server.state().groups[GROUP]
         await keep(lambda: wecom.mark_tag(STAFF, CUSTOMER, add=list(tag.tags)))
         await keep(lambda: wecom.mark_tag(STAFF, CUSTOMER, remove=list(tag.tags)))
-        told += [wecom, vars(wecom)]
+        seen += [wecom, vars(wecom)]
     robot_settings = RobotSettings(
         server.robot_key, server.base_url, timeout_seconds=0.3, backoff_seconds=0.001
     )
-    told.append(robot_settings)
+    seen.append(robot_settings)
     async with Robot(robot_settings) as robot:
         await keep(lambda: robot.text("失败", mentioned_mobiles=[PHONE]))
         await keep(lambda: robot.file("a.xlsx", b"123456"))
-        told += [robot, vars(robot)]
+        seen += [robot, vars(robot)]
 
 
 def tokens_of(server: WecomServer) -> list[str]:
@@ -88,11 +88,11 @@ def test_nothing_comes_out_whatever_goes_wrong(
         for api in apis:
             server.script(api, fault, fault)
     server.make_tags(GROUP, "A类")
-    told: list[Any] = []
-    asyncio.run(run_everything(server, told), debug=True)
+    seen: list[Any] = []
+    asyncio.run(run_everything(server, seen), debug=True)
     printed = capfd.readouterr()
     logged = [record.getMessage() + repr(record.__dict__) for record in caplog.records]
-    everything = "\n".join([*map(repr, told), *map(str, told), *logged, printed.out, printed.err])
+    everything = "\n".join([*map(repr, seen), *map(str, seen), *logged, printed.out, printed.err])
     assert "httpx" in {record.name for record in caplog.records}, "the logs were not looked at"
     assert any(record.name.startswith("httpcore") for record in caplog.records)
     assert tokens_of(server)

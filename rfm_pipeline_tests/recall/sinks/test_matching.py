@@ -129,7 +129,7 @@ _numbers = st.sampled_from(["13800000001", "13800000002", "13800000003"])
     st.lists(st.tuples(_names, st.none() | _externals, st.none() | _externals, st.none() | _numbers)),
     st.lists(st.tuples(st.sampled_from(["li", "wang"]), _externals, st.lists(_numbers, max_size=2))),
 )
-def test_matches_are_those_of_a_plain_reading(rows: list[Any], told: list[Any]) -> None:
+def test_matches_are_those_of_a_plain_reading(rows: list[Any], answered: list[Any]) -> None:
     people = [
         {
             "customer_id": name,
@@ -141,7 +141,7 @@ def test_matches_are_those_of_a_plain_reading(rows: list[Any], told: list[Any]) 
     ]
     contacts = {
         (userid, external): of(userid, external, unionid=f"union {external}", remark_mobiles=tuple(mobiles))
-        for userid, external, mobiles in told
+        for userid, external, mobiles in answered
     }
     found = match_contacts(pl.DataFrame(people, schema=_PEOPLE), contact_frame(contacts.values()), "CN")
     assert pairs(found) == plainly_matched(people, list(contacts.values()))

@@ -359,10 +359,10 @@ def test_a_preview_reads_and_changes_nothing(recall_home: RecallHome, wecom: Wec
     wecom.unfriend("li", "wm-c")
     recall_home.make_list(week(0))
     recall_home.make_plan(week(0))
-    told = preview(
+    figures = preview(
         recall_home.warehouse, recall_home.ledger, recall_home.shop, recall_home.reach, ACCESS, week(0)
     )
-    assert told == {
+    assert figures == {
         "wecom_matched": 2,
         "wecom_ambiguous": 0,
         "wecom_unmatched": 1,

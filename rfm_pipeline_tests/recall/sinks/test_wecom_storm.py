@@ -1,7 +1,7 @@
 """A WeCom in which a fifth of all calls goes wrong, and runs that are killed.
 
 Whatever happens on the way, in the end the tags are as a plain reading of the scene says, every call that
-arrived stands in the ledger, and no call was made again after it was known to have worked. The quick tier
+arrived is in the ledger, and no call was made again after it was known to have worked. The quick tier
 kills at chosen points among 600 customers, the slow tier at random ones among 10,000.
 """
 
@@ -85,7 +85,7 @@ class Scene:
         return int(name[1:])
 
     def _phone(self, name: str) -> str:
-        # every 50th shares a number with the one before: told by it is neither
+        # every 50th shares a number with the one before: it identifies neither
         number = self._number(name)
         return f"138{number - (number % 50 == 1):08}"
 

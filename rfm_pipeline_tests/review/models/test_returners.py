@@ -32,7 +32,9 @@ def recall_home(tmp_path: Path) -> RecallHome:
     return make_recall_home(tmp_path)
 
 
-def told(recall_home: RecallHome, orders: Sequence[Order], day: date, arm: str = "recall") -> dict[str, Any]:
+def returner_row(
+    recall_home: RecallHome, orders: Sequence[Order], day: date, arm: str = "recall"
+) -> dict[str, Any]:
     """The row of an arm at a week."""
     orders_are(recall_home, orders)
     moments = [moment for order in orders for moment in (order.at, order.refunded_at) if moment]
@@ -72,9 +74,9 @@ def test_it_is_measured_once_the_days_have_passed(
     back = datetime.combine(returned_at, datetime.min.time()) - DAYS
     assert OPENS <= back < CLOSES
     lists_are(recall_home, Assigned("a"))
-    row = told(recall_home, [Order("o1", "a", back)], day)
+    row = returner_row(recall_home, [Order("o1", "a", back)], day)
     assert (row["status"], row["measured_customers"]) == (status, int(status == "measured"))
-    late = told(recall_home, [Order("o1", "a", back + SECOND)], day)
+    late = returner_row(recall_home, [Order("o1", "a", back + SECOND)], day)
     assert late["status"] == "too_short"
 
 
@@ -91,7 +93,7 @@ def test_the_days_run_from_the_order_they_came_back_with(recall_home: RecallHome
         Order("o5", "a", back + DAYS, 900),
     ]
     lists_are(recall_home, Assigned("a"), Assigned("b"), Assigned("c", arm="holdout"))
-    row = told(recall_home, orders, week(40))
+    row = returner_row(recall_home, orders, week(40))
     assert row["net_sales_so_far"] == 100 + 30 + 50 - 5 + 3
     figures = ("returned", "measured_customers", "value_90d", "value_90d_low", "value_90d_high", "status")
     assert [row[name] for name in figures] == [1, 1, 178.0, 178.0, 178.0, "measured"]
@@ -100,7 +102,7 @@ def test_the_days_run_from_the_order_they_came_back_with(recall_home: RecallHome
 @pytest.mark.parametrize("at", [OPENS - SECOND, CLOSES])
 def test_who_comes_back_outside_the_window_did_not_come_back(recall_home: RecallHome, at: datetime) -> None:
     lists_are(recall_home, Assigned("a"))
-    row = told(recall_home, [Order("o1", "a", at)], week(40))
+    row = returner_row(recall_home, [Order("o1", "a", at)], week(40))
     assert (row["returned"], row["status"], row["value_90d"]) == (0, "nobody", 0.0)
 
 
@@ -109,15 +111,15 @@ def test_thirty_earlier_returns_are_needed_to_foresee(
     recall_home: RecallHome, returns: int, status: str
 ) -> None:
     lists_are(recall_home, Assigned("a"))
-    row = told(recall_home, [*earlier_returns(returns, 10), Order("o1", "a", OPENS + DAY)], week(1))
+    row = returner_row(recall_home, [*earlier_returns(returns, 10), Order("o1", "a", OPENS + DAY)], week(1))
     assert (row["status"], row["learnt_from"]) == (status, returns)
     assert (row["value_90d"] is None) is (status == "too_short")
 
 
 def test_foreseen_is_what_earlier_returners_still_brought_from_that_day_on(recall_home: RecallHome) -> None:
-    """Told 6 days after the return: 12 of 40 earlier returners bought for 40 twenty days after theirs."""
+    """As of 6 days after the return: 12 of 40 earlier returners bought for 40 twenty days after theirs."""
     lists_are(recall_home, Assigned("a"))
-    row = told(recall_home, [*earlier_returns(40, 12), Order("o1", "a", OPENS + DAY)], week(1))
+    row = returner_row(recall_home, [*earlier_returns(40, 12), Order("o1", "a", OPENS + DAY)], week(1))
     rest = [40.0] * 12 + [0.0] * 28
     assert row["value_90d"] == pytest.approx(100 + statistics.mean(rest))
     variance = statistics.variance(rest)
@@ -130,7 +132,7 @@ def test_foreseen_is_what_earlier_returners_still_brought_from_that_day_on(recal
 def test_what_lies_behind_is_not_foreseen_again(recall_home: RecallHome, day: date, rest: float) -> None:
     """Back on the opening Monday: 14 days later the twentieth day is to come, 21 days later not."""
     lists_are(recall_home, Assigned("a"))
-    row = told(recall_home, [*earlier_returns(40, 12), Order("o1", "a", OPENS)], day)
+    row = returner_row(recall_home, [*earlier_returns(40, 12), Order("o1", "a", OPENS)], day)
     assert row["value_90d"] == pytest.approx(100 + rest)
 
 
@@ -145,14 +147,16 @@ def test_only_earlier_returns_whose_days_have_passed_are_learnt_from(recall_home
         )
     ]
     lists_are(recall_home, Assigned("a"))
-    row = told(recall_home, [*earlier_returns(35, 10), *fresh, Order("o1", "a", OPENS + DAY)], week(1))
+    row = returner_row(
+        recall_home, [*earlier_returns(35, 10), *fresh, Order("o1", "a", OPENS + DAY)], week(1)
+    )
     assert row["learnt_from"] == 35
 
 
 def test_part_measured_part_foreseen(recall_home: RecallHome) -> None:
     lists_are(recall_home, Assigned("a"), Assigned("b"))
     orders = [*earlier_returns(40, 0), Order("o1", "a", OPENS), Order("o2", "b", CLOSES - DAY)]
-    row = told(recall_home, orders, week(14))
+    row = returner_row(recall_home, orders, week(14))
     assert (row["status"], row["returned"], row["measured_customers"]) == ("partly_measured", 2, 1)
     assert row["value_90d"] == pytest.approx(200)
 

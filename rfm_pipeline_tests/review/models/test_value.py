@@ -131,14 +131,14 @@ def test_past_weeks_answer_what_the_definition_says(lines: list[Line], dormant: 
         with warehouse.transaction() as session, session.frames(recency_bands=recency_bands(dormant)):
             found = read_answers(session, shop, weeks)
         for day in weeks:
-            told = {
+            row_of_table = {
                 cell: (outcome.customers, outcome.returned, pytest.approx(outcome.net_sales))
                 for cell, outcome in (found[day].cells.items() if day in found else ())
             }
             assert {
                 cell: (n, back, float(net))
                 for cell, (n, back, net) in plain_answers(lines, rules, day).items()
-            } == told
+            } == row_of_table
 
 
 @pytest.fixture
@@ -478,12 +478,12 @@ def test_the_backtest_holds_what_was_predicted_then_against_what_came(tmp_path: 
     then, now = week(26), week(39)
     write(shop, warehouse, then, now)
     total = one_total(warehouse, then)
-    told = warehouse.read(
+    row_of_table = warehouse.read(
         "select * from backtest_summary where week = $week and predicted_week = $then",
         {"week": now, "then": then},
     ).row(0, named=True)
-    assert told["predicted_value"] == pytest.approx(total["value"])
-    assert (told["predicted_value_low"], told["predicted_value_high"]) == pytest.approx(
+    assert row_of_table["predicted_value"] == pytest.approx(total["value"])
+    assert (row_of_table["predicted_value_low"], row_of_table["predicted_value_high"]) == pytest.approx(
         (total["value_low"], total["value_high"])
     )
     opens = datetime.combine(as_of(then), datetime.min.time())
@@ -492,16 +492,16 @@ def test_the_backtest_holds_what_was_predicted_then_against_what_came(tmp_path: 
         "where order_at >= $opens and order_at < $closes",
         {"opens": opens, "closes": opens + HORIZON},
     ).row(0)
-    assert (told["actual_value"], told["actual_returns"]) == pytest.approx(came)
-    assert told["error"] == pytest.approx(total["value"] / came[0] - 1)
-    assert told["covered"] == float(total["value_low"] <= came[0] <= total["value_high"])
+    assert (row_of_table["actual_value"], row_of_table["actual_returns"]) == pytest.approx(came)
+    assert row_of_table["error"] == pytest.approx(total["value"] / came[0] - 1)
+    assert row_of_table["covered"] == float(total["value_low"] <= came[0] <= total["value_high"])
     # the cells add up to the same
     cells = warehouse.read(
         "select sum(predicted_value), sum(actual_value)::double, sum(actual_returns) from value_backtest "
         "where week = $week and predicted_week = $then",
         {"week": now, "then": then},
     ).row(0)
-    assert cells[:2] == pytest.approx((told["predicted_value"], told["actual_value"]))
+    assert cells[:2] == pytest.approx((row_of_table["predicted_value"], row_of_table["actual_value"]))
 
 
 @pytest.mark.parametrize(("number", "status"), [(25, "too_short"), (26, "tested")])

@@ -65,7 +65,7 @@ def test_a_changed_threshold_and_template_are_in_it(shop: Shop) -> None:
     }
     path.write_text(yaml.safe_dump(content, allow_unicode=True), "utf-8")
     after = text_of(load_shop(shop.home))
-    for told in (
+    for text_of_change in (
         "≥ 123 天没有下单",
         "F < 4，M 低，至少 123 天没有下单",
         "≥ ¥777",
@@ -73,8 +73,8 @@ def test_a_changed_threshold_and_template_are_in_it(shop: Shop) -> None:
         "新的优惠",
         f"【茶铺】{EXAMPLE_PRODUCT}，新的话术。拒收请回复R",
     ):
-        assert told in after
-        assert told not in before
+        assert text_of_change in after
+        assert text_of_change not in before
 
 
 def test_counts_are_the_tables(tmp_path: Path) -> None:

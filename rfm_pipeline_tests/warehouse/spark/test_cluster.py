@@ -23,9 +23,9 @@ class Absent:
             raise ModuleNotFoundError(name, name=name)
 sys.meta_path.insert(0, Absent())
 import importlib.util
-told = importlib.util.find_spec
+find = importlib.util.find_spec
 importlib.util.find_spec = lambda name, package=None: (
-    None if name in ("pyspark", "sqlglot", "py4j") else told(name, package)
+    None if name in ("pyspark", "sqlglot", "py4j") else find(name, package)
 )
 """
 
@@ -64,11 +64,11 @@ def test_the_graph_is_the_same_on_both_engines(tmp_path: Path) -> None:
     one = make_shop(tmp_path / "duckdb")
     other = make_shop(tmp_path / "spark", warehouse={"engine": "spark"})
     graphs = [build_defs(shop.home).resolve_all_asset_specs() for shop in (one, other)]
-    told = [
+    outputs = [
         sorted((str(spec.key), sorted(map(str, spec.deps)), sorted(spec.kinds)) for spec in graph)
         for graph in graphs
     ]
-    assert told[0] == told[1]
+    assert outputs[0] == outputs[1]
 
 
 def test_the_limits_are_shared_out(tmp_path: Path) -> None:
