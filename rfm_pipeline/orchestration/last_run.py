@@ -24,8 +24,8 @@ from rfm_pipeline.storage.fingerprints import FileState, state_of
 from rfm_pipeline.weeks import newest_closed_week, shop_now
 
 _NOTE = "last_run.json"
-# `rfm report` and `rfm playbook` write these anew from the same tables: that they are there is enough
-_WRITTEN_ANEW = ("reports", "playbook")
+# `rfm report` and `rfm playbook` write these again from the same tables: that they are there is enough
+_REWRITTEN = ("reports", "playbook")
 # what reaches people, and what else of a run's report the summary shows
 _SENDING = ("customer_tags", "ops_worklist")
 _SHOWN = ("customer_tags", "outreach_log", "team_message")
@@ -76,13 +76,13 @@ def inputs_of(shop: Shop) -> Inputs:
         shop.home / "presets",
     )
     states = _states([shop_file, *(path for folder in folders for path in _files(folder))])
-    told = {
+    facts = {
         "today": str(shop_now(shop).date()),
         "program": _states(path for path in _files(Path(__file__).parents[1]) if path.suffix != ".pyc"),
         "python": sys.version,
         "files": states,
     }
-    return Inputs(_digest(told), not any(state.is_fresh for _, state in states))
+    return Inputs(_digest(facts), not any(state.is_fresh for _, state in states))
 
 
 def forget_last_run(shop: Shop) -> None:
@@ -100,14 +100,14 @@ def note_last_run(shop: Shop, inputs: Inputs, report: RunReport) -> None:
     """
     if not inputs.is_settled or not _can_be_looked_at(shop) or _left_open(shop, report):
         return
-    told = {name: _shown(report.metadata.get(name, {})) for name in _SHOWN}
+    metadata = {name: _shown(report.metadata.get(name, {})) for name in _SHOWN}
     note = {
         "inputs": inputs.digest,
         "made": _made(shop),
         "weeks": [str(week) for week in report.weeks],
         "plan": report.plan,
         # the other counts are the week's, not the run's
-        "told": told | {"customer_tags": told["customer_tags"] | {"sent": 0}},
+        "metadata": metadata | {"customer_tags": metadata["customer_tags"] | {"sent": 0}},
         "warnings": report.warnings,
     }
     path = _note_path(shop)
@@ -131,7 +131,7 @@ def report_if_up_to_date(shop: Shop) -> RunReport | None:
         weeks=[date.fromisoformat(week) for week in note["weeks"]],
         # a note of an older version has none
         plan=note.get("plan", []),
-        metadata=note["told"],
+        metadata=note["metadata"],
         warnings=[(table, check, figures) for table, check, figures in note["warnings"]],
     )
 
@@ -166,12 +166,12 @@ def _made(shop: Shop) -> str:
     """A digest of what runs have made, as it is now."""
     beside = ("warehouse.duckdb", "warehouse.duckdb.wal", "ledger.sqlite", "ledger.sqlite-journal")
     kept: list[Path] = []
-    anew: list[Path] = []
+    rewritten: list[Path] = []
     for path in _files(shop.out_dir):
-        is_anew = path.relative_to(shop.out_dir).parts[0] in _WRITTEN_ANEW
-        (anew if is_anew else kept).append(path)
+        is_rewritten = path.relative_to(shop.out_dir).parts[0] in _REWRITTEN
+        (rewritten if is_rewritten else kept).append(path)
     states = _states([*(shop.home / name for name in beside), *kept])
-    return _digest({"states": states, "there": [str(path) for path in anew]})
+    return _digest({"states": states, "there": [str(path) for path in rewritten]})
 
 
 def _files(folder: Path) -> list[Path]:
@@ -182,8 +182,8 @@ def _states(paths: Iterable[Path]) -> list[tuple[str, FileState]]:
     return [(str(path), state_of(path)) for path in paths]
 
 
-def _digest(told: object) -> str:
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+def _digest(facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _note_path(shop: Shop) -> Path:

@@ -70,7 +70,7 @@ class Runner:
 
     Args:
         shop: The shop.
-        say: Is told what is being done, a short line at a time.
+        say: Gets what is being done, a short line at a time.
     """
 
     def __init__(self, shop: Shop, say: Say = lambda _: None) -> None:
@@ -96,7 +96,7 @@ class Runner:
         except _RunFailedError:
             raise
         except Exception as error:
-            # somebody who asks for weeks sits in front of it; whoever let it run by itself does not
+            # somebody who asks for weeks sits in front of it; a run that starts by itself has nobody
             if asked is None:
                 self._alert([alerts.of_error(error)])
             raise
@@ -189,7 +189,7 @@ class Runner:
 
 
 class _RunFailedError(RfmError):
-    """A run failed, and the team's group was told."""
+    """A run failed, and the team's group got an alert."""
 
 
 class _Executor:

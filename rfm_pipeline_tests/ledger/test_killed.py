@@ -71,9 +71,9 @@ def test_outcomes_are_recorded_together_or_not_at_all(url: str, kills: int) -> N
     last = 0
     for rounds, share in moments(2, kills):
         killed_in_round(_record_again_and_again, url, rounds, share)
-        (told,) = ledger.tag_actions()["error"].unique().to_list()
-        assert int(told or 0) >= last
-        last = int(told or 0)
+        (error,) = ledger.tag_actions()["error"].unique().to_list()
+        assert int(error or 0) >= last
+        last = int(error or 0)
     assert last >= ended_rounds(2, kills)
 
 
