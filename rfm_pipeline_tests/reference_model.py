@@ -353,15 +353,30 @@ def thresholds(rfm: Mapping[str, CustomerRfm], rules: Rules) -> Fraction | None:
     return quantile((row.monetary for row in rfm.values()), rules.monetary_high_quantile)
 
 
+def is_exclusive(rfm: Mapping[str, CustomerRfm], rules: Rules) -> bool:
+    """Read "monetary_high is a quantile and more customers than its share (1 − quantile) plus 15
+    points would be high with ≥".
+    """
+    monetary_high = thresholds(rfm, rules)
+    if monetary_high is None or rules.monetary_high is not None:
+        return False
+    reaching = sum(1 for row in rfm.values() if Fraction(row.monetary) >= monetary_high)
+    share = 1 - Fraction(rules.monetary_high_quantile) + Fraction(15, 100)
+    return reaching > share * len(rfm)
+
+
 def segments(rfm: Mapping[str, CustomerRfm], rules: Rules) -> dict[str, CustomerSegment]:
     """Read "Segment, exactly one a customer", and `rfm_class` beside it, over a week's table.
 
-    "High F means F ≥ frequency_high; high M means M ≥ monetary_high."
+    "High F means F ≥ frequency_high; high M means M ≥ monetary_high, but M > monetary_high where" it
+    is a quantile and too many customers share it (:func:`is_exclusive`).
     """
     monetary_high = thresholds(rfm, rules)
+    only_above = is_exclusive(rfm, rules)
     result: dict[str, CustomerSegment] = {}
     for customer_id, row in rfm.items():
-        high_m = monetary_high is not None and Fraction(row.monetary) >= monetary_high
+        reaches = monetary_high is not None and Fraction(row.monetary) >= monetary_high
+        high_m = reaches and not (only_above and Fraction(row.monetary) == monetary_high)
         high_f = row.frequency >= rules.frequency_high
         result[customer_id] = CustomerSegment(
             segment_of(row, high_f=high_f, high_m=high_m, rules=rules),

@@ -154,6 +154,27 @@ CUSTOMER_SEGMENTS_CHECKS = [
                 or r.monetary is distinct from s.monetary
         """,
     ),
+    TableCheck(
+        table=CUSTOMER_SEGMENTS.name,
+        name="high_m_is_about_a_quarter",
+        description="High M holds for 10 to 40 % of a week's customers. Where one price is so common that it "
+        "doesn't, set rules.monetary_high to an amount. Weeks of fewer than 20 customers aren't judged.",
+        sql=f"""
+            with shares as (
+                select count(*) filter (starts_with(rfm_class, '重要')) / count(*) as share
+                from customer_segments
+                where {MINE}
+                group by week
+                having count(*) >= 20
+            )
+            select
+                coalesce(max(greatest(share - 0.4, 0.1 - share, 0)), 0)::double as outside_by,
+                coalesce(max(share), 0)::double as highest_share,
+                coalesce(min(share), 0)::double as lowest_share
+            from shares
+        """,
+        blocking=False,
+    ),
 ]
 
 SILENT_CHURNERS_CHECKS = [

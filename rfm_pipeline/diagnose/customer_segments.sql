@@ -7,7 +7,11 @@ judged as (
     select
         r.*,
         r.frequency >= s.frequency_high as high_f,
-        r.monetary >= s.monetary_high as high_m,
+        case
+            -- many customers share the threshold's amount: high is what lies above it
+            when s.monetary_high_is_exclusive then r.monetary > s.monetary_high
+            else r.monetary >= s.monetary_high
+        end as high_m,
         r.recency_days >= s.dormant_after_days as is_dormant,
         r.recency_days >= s.lapsing_after_days as is_lapsing,
         -- the last thing that happened was a purchase, not a refund

@@ -104,10 +104,13 @@ SEGMENT_THRESHOLDS = Table(
             "customers": column(pl.Int64, "customers of the week", at_least(0)),
             "frequency_high": column(pl.Int32, "F is high from here"),
             "monetary_high": column(
-                LIMIT, "M is high from here; null in a week without customers", nullable=True
+                LIMIT, "M is high from here, or above it; null in a week without customers", nullable=True
             ),
             "monetary_high_quantile": column(
                 pl.Float64, "the quantile it came from; null if it is a fixed amount", nullable=True
+            ),
+            "monetary_high_is_exclusive": column(
+                pl.Boolean, "whether M is high only above monetary_high, because many customers share it"
             ),
             "dormant_after_days": column(pl.Int32, "dormant from so many days"),
             "lapsing_after_days": column(pl.Int32, "lapsing from so many days"),

@@ -67,6 +67,7 @@ def expected_thresholds(shop: Shop) -> Rows:
             "monetary_high_quantile": (
                 float(rules.monetary_high_quantile) if rules.monetary_high is None else None
             ),
+            "monetary_high_is_exclusive": plain.is_exclusive(rfm, rules),
             "dormant_after_days": rules.dormant_after_days,
             "lapsing_after_days": rules.lapsing_after_days,
         }
