@@ -340,6 +340,17 @@ def preset_tables(preset: Preset) -> str:
         notes.append(f"Files beside it may be: {', '.join(f'`{name}`' for name in preset.beside)}.")
     if preset.credit_note_prefix:
         notes.append(f"Orders that begin with `{preset.credit_note_prefix}` are credit notes.")
+    lists = {
+        "Paid in part": preset.partly_paid,
+        "Delivered": preset.delivered,
+        "No sale by payment method": preset.no_sale_payments,
+        "No sale by name": preset.no_sale_names,
+        "Outside of the order's amount": preset.beside_goods,
+        "No products by name": preset.not_product_names,
+    }
+    for what, words in lists.items():
+        if words:
+            notes.append(f"{what}: {', '.join(f'`{word}`' for word in words)}.")
     if preset.not_products:
         notes.append(f"No products: {', '.join(f'`{code}`' for code in preset.not_products)}.")
     for note in notes:

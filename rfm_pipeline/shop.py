@@ -120,6 +120,9 @@ class OrdersSection(Section):
     encoding: str | None = None
     delimiter: Literal[",", ";", "\t", "|"] | None = None
     not_products: tuple[str, ...] = ()
+    currency: str | None = Field(default=None, pattern=r"^(auto|[A-Z]{3})$")
+    date_order: Literal["told", "iso", "month_first", "day_first"] = "told"
+    paid_on_delivery: tuple[str, ...] = ()
     database: DatabaseSection | None = None
     dataset: DatasetSection | None = None
 

@@ -18,7 +18,10 @@ def init(
     preset: Annotated[str, typer.Option(help="How the exports' columns are read.")] = "standard",
     name: Annotated[str | None, typer.Option(help="The shop's name; it signs the messages.")] = None,
     timezone: Annotated[str, typer.Option(help="The shop's time zone (IANA).")] = "Asia/Shanghai",
-    currency: Annotated[str, typer.Option(help="The currency of the amounts.")] = "CNY",
+    currency: Annotated[
+        str | None,
+        typer.Option(help="The currency of the amounts; CNY, or what the exports name, if left out."),
+    ] = None,
     first_week: Annotated[
         str | None, typer.Option(help="First Monday of the weekly grid; a year ago if left out.")
     ] = None,
@@ -39,7 +42,8 @@ def init(
         shop_file_text(
             name=name or home.name,
             timezone=timezone,
-            currency=currency,
+            currency=currency or "CNY",
+            orders_currency=None if currency else "auto",
             preset=preset,
             first_week=begin,
             last_week=_date(last_week) if last_week else None,
@@ -71,6 +75,8 @@ def check(
     """
     from rfm_pipeline.cli.terminal import print_file_check
     from rfm_pipeline.errors import OrderFileError
+    from rfm_pipeline.ingest.files.reading import AUTO, Rules
+    from rfm_pipeline.ingest.loading import reading_rules
     from rfm_pipeline.ingest.presets import load_family
     from rfm_pipeline.ingest.report import check_file, guess
 
@@ -97,6 +103,7 @@ def check(
                     home=folder,
                     encoding=shop.orders.encoding if shop else None,
                     delimiter=shop.orders.delimiter if shop else None,
+                    rules=reading_rules(shop) if shop else Rules(AUTO),
                 )
             )
         except RfmError as error:

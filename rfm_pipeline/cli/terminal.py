@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -78,6 +78,8 @@ def print_file_check(check: "FileCheck") -> None:
             f"{check.keys_masked:,} masked, {check.keys_damaged:,} damaged by a spreadsheet, "
             f"{check.keys_from_fallback:,} known by another column",
         )
+    if check.unpaid_delivered["unpaid_delivered_orders"]:
+        table.add_row("  delivered and unpaid", _unpaid(check.unpaid_delivered))
     span = (
         "no order"
         if check.first_ordered_at is None
@@ -92,6 +94,12 @@ def print_file_check(check: "FileCheck") -> None:
         for reason, count in check.rejected.most_common():
             reasons.add_row(f"{count:,}", reason, ", ".join(map(str, check.first_rows[reason])))
         console.print(reasons)
+
+
+def _unpaid(found: dict[str, Any]) -> str:
+    orders, money = found["unpaid_delivered_orders"], found["unpaid_delivered_amount"]
+    methods = found["unpaid_delivered_methods"] or ""
+    return f"{orders:,} orders, {money:,.2f}; to count them: orders.paid_on_delivery: [{methods}]"
 
 
 def _looks_like(check: "FileCheck") -> str:

@@ -44,6 +44,7 @@ def shop_file_text(
     first_week: date,
     last_week: date | None = None,
     not_products: Sequence[str] = (),
+    orders_currency: str | None = None,
 ) -> str:
     """The text of a new ``shop.yaml`` in which every line explains itself."""
     template = resources.files("rfm_pipeline.home").joinpath("shop_template.yaml").read_text("utf-8")
@@ -54,6 +55,7 @@ def shop_file_text(
         name=_inline(name),
         timezone=_inline(timezone),
         currency=_inline(currency),
+        orders_currency=_inline(orders_currency),
         preset=_inline(preset),
         presets=", ".join(preset_names()),
         first_week=first_week.isoformat(),

@@ -170,6 +170,8 @@ paid_lines as (
         * exclude (amount),
         cast(
             case
+                -- a gift card is paid for when its owner buys with it
+                when is_no_sale then 0
                 when is_shared then cast(shared_so_far as decimal(18, 4))
                     - coalesce(lag(cast(shared_so_far as decimal(18, 4))) over in_order, 0)
                 else amount

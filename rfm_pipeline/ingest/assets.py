@@ -101,6 +101,7 @@ def _load_metadata(
         "files_unchanged": report.unchanged,
         "files_ignored": len(report.ignored),
         "files_still_being_written": len(report.growing),
+        "orders_set_back": len(report.set_back),
     }
     if report.loaded:
         for name in ("rows_read", "rows_accepted", "rows_unpaid", "rows_rejected", "rows_without_customer"):

@@ -5,8 +5,9 @@ counts in ``order_batches``, all inside the caller's transaction. Which batches 
 ``ingest.loading`` to say.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,14 @@ from rfm_pipeline.ingest.files.reading import (
     EXTRA_COLUMNS,
     KEY_DAMAGED,
     KEY_MASKED,
+    OTHER_CURRENCY,
     REJECTED,
     UNPAID,
+    Rules,
     Source,
     read_rows,
 )
+from rfm_pipeline.ingest.precedence import newest_of, with_stamp
 from rfm_pipeline.ingest.presets import CANONICAL
 from rfm_pipeline.ingest.schemas import ORDER_BATCHES, RAW_ORDERS, REJECTED_ROWS, UNPAID_ORDERS
 from rfm_pipeline.ledger import Ledger
@@ -69,6 +73,11 @@ class _Counts:
     knows_customers: bool = True
     aside: list[Path] = field(default_factory=list)
     hashes: list[pl.Series] = field(default_factory=list)
+    newest_at: datetime | None = None
+    other_currency: int = 0
+    currency: str | None = None
+    made_gross: int = 0
+    waiting: list[pl.DataFrame] = field(default_factory=list)
 
     @property
     def identical(self) -> int:
@@ -104,7 +113,13 @@ class _Forgotten:
 
 
 def insert_batch(
-    session: Session, batch: Batch, source: Source, zone: str, folder: Path, ledger: Ledger | None = None
+    session: Session,
+    batch: Batch,
+    source: Source,
+    zone: str,
+    folder: Path,
+    ledger: Ledger | None = None,
+    rules: Rules | None = None,
 ) -> dict[str, Any]:
     """Reads a source and writes its rows, streaming.
 
@@ -115,6 +130,7 @@ def insert_batch(
         zone: The shop's time zone.
         folder: For files on the way; emptied by the caller.
         ledger: Knows who asked to be forgotten.
+        rules: What the settings say of reading.
 
     Returns:
         The batch's row of ``order_batches``.
@@ -125,11 +141,13 @@ def insert_batch(
     """
     batch_id = session.value("select coalesce(max(batch_id), 0) + 1 from order_batches")
     counts = _Counts()
-    rows = _accepted(read_rows(source, zone, folder), counts, folder, _Forgotten(ledger), batch_id)
+    rows = _accepted(read_rows(source, zone, folder, rules), counts, folder, _Forgotten(ledger), batch_id)
     if source.preset.joins_orders and "customer_id" not in source.mapping:
         # the order list knows who bought
         counts.knows_customers = False
     session.append(RAW_ORDERS, rows, f"raw_orders, {batch.file_name}")
+    # reads of a database follow each other; what they hold is not compared
+    is_read = batch.file_name.startswith(DATABASE)
     params: dict[str, Any] = {
         "batch_id": batch_id,
         "file_name": batch.file_name,
@@ -146,6 +164,11 @@ def insert_batch(
         "keys_masked": counts.masked,
         "keys_damaged": counts.damaged,
         "keys_from_fallback": counts.from_fallback,
+        "newest_at": None if is_read else with_stamp(counts.newest_at, batch.file_name, zone),
+        "rows_other_currency": counts.other_currency,
+        "currency": counts.currency,
+        "amounts_made_gross": counts.made_gross,
+        **unpaid_delivered(counts.waiting),
         "aside": [str(path) for path in counts.aside],
     }
     if counts.aside:
@@ -157,6 +180,42 @@ def insert_batch(
     return written.row(0, named=True)
 
 
+def waiting_orders(rows: pl.DataFrame) -> pl.DataFrame:
+    """The orders among some rows that were delivered and never paid: number, money, payment method."""
+    money = pl.coalesce("order_amount", "amount", pl.lit(0))
+    return rows.filter("is_unpaid_delivered").select(
+        "order_id", money.alias("money"), pl.col("order_amount").is_null().alias("is_line"), "payment_method"
+    )
+
+
+def unpaid_delivered(waiting: Sequence[pl.DataFrame]) -> dict[str, Any]:
+    """How many orders of a file were delivered and never paid, their money, and how they were to be paid.
+
+    Args:
+        waiting: Frames of :func:`waiting_orders`.
+    """
+    if not waiting:
+        return {
+            "unpaid_delivered_orders": 0,
+            "unpaid_delivered_amount": 0,
+            "unpaid_delivered_methods": None,
+        }
+    orders = (
+        pl.concat(waiting)
+        .group_by("order_id")
+        .agg(
+            pl.when(pl.col("is_line").all()).then(pl.col("money").sum()).otherwise(pl.col("money").first()),
+            pl.col("payment_method").drop_nulls().first(),
+        )
+    )
+    methods = orders["payment_method"].drop_nulls().value_counts(sort=True)["payment_method"].to_list()
+    return {
+        "unpaid_delivered_orders": orders.height,
+        "unpaid_delivered_amount": orders["money"].sum(),
+        "unpaid_delivered_methods": ", ".join(f'"{method}"' for method in methods[:3]) or None,
+    }
+
+
 def _accepted(
     frames: Iterator[pl.DataFrame], counts: _Counts, folder: Path, forgotten: _Forgotten, batch_id: int
 ) -> Iterator[pl.DataFrame]:
@@ -165,6 +224,11 @@ def _accepted(
     for frame in frames:
         rows = forgotten.without(frame)
         counts.read += rows.height
+        counts.other_currency += int((rows["reason"].str.starts_with(OTHER_CURRENCY)).sum())
+        if rows["is_unpaid_delivered"].any():
+            counts.waiting.append(waiting_orders(rows))
+        newest = newest_of(rows.filter(pl.col("disposition") != REJECTED))
+        counts.newest_at = max((at for at in (counts.newest_at, newest) if at is not None), default=None)
         others = rows.filter(pl.col("disposition") != ACCEPTED)
         if not others.is_empty():
             rows = rows.filter(pl.col("disposition") == ACCEPTED)
@@ -176,6 +240,9 @@ def _accepted(
             ).write_parquet(path)
             counts.aside.append(path)
         counts.accepted += rows.height
+        counts.made_gross += int(rows["was_net"].sum())
+        if counts.currency is None and rows["currency"].count():
+            counts.currency = str(rows["currency"].drop_nulls()[0])
         counts.without_customer += rows["customer_id"].null_count() if counts.knows_customers else 0
         counts.masked += int((rows["key_state"] == KEY_MASKED).sum())
         counts.damaged += int((rows["key_state"] == KEY_DAMAGED).sum())
@@ -214,6 +281,12 @@ select
     $rows_accepted as rows_accepted,
     $rows_unpaid as rows_unpaid,
     $rows_rejected as rows_rejected,
+    $rows_other_currency as rows_other_currency,
+    cast($currency as varchar) as currency,
+    $amounts_made_gross as amounts_made_gross,
+    $unpaid_delivered_orders as unpaid_delivered_orders,
+    cast($unpaid_delivered_amount as decimal(18, 4)) as unpaid_delivered_amount,
+    cast($unpaid_delivered_methods as varchar) as unpaid_delivered_methods,
     $rows_identical as rows_identical,
     $rows_without_customer as rows_without_customer,
     $keys_masked as keys_masked,
@@ -222,6 +295,7 @@ select
     count(distinct order_id) as orders,
     min(ordered_at) as first_ordered_at,
     max(ordered_at) as last_ordered_at,
+    cast($newest_at as timestamp) as newest_at,
 from {RAW_ORDERS.name}
 where batch_id = $batch_id
 """

@@ -60,9 +60,52 @@ RAW_ORDERS_CHECKS = [
         limit=0.01,
     ),
     unique_key(ORDER_BATCHES, beside=RAW_ORDERS),
+    TableCheck(
+        table=RAW_ORDERS.name,
+        name="delivered_orders_are_paid",
+        description="No order was delivered and never paid. Where buyers pay on delivery, name the payment "
+        "methods in orders.paid_on_delivery: those orders count as paid then.",
+        sql="""
+            select
+                coalesce(sum(unpaid_delivered_orders), 0)::bigint as orders,
+                coalesce(sum(unpaid_delivered_amount), 0) as money,
+                'orders.paid_on_delivery: [' || coalesce(
+                    arg_max(unpaid_delivered_methods, unpaid_delivered_orders), ''
+                ) || ']' as counted_by
+            from order_batches
+        """,
+        blocking=False,
+    ),
+    TableCheck(
+        table=RAW_ORDERS.name,
+        name="no_order_is_set_back",
+        description="No newer export takes back a refund or a payment that an earlier one names: mostly "
+        "an old export that was dropped in again. The reading report names the orders (set_back_orders).",
+        sql="""
+            select
+                count(distinct order_id) as orders,
+                count(*) filter (change = 'refund taken back') as refunds_taken_back,
+                count(*) filter (change = 'payment taken back') as payments_taken_back
+            from set_back_orders
+        """,
+        blocking=False,
+    ),
 ]
 
 ORDER_LINES_CHECKS = [
+    TableCheck(
+        table=ORDER_LINES.name,
+        name="one_currency",
+        description="At most 10 % of the rows read name another currency than the shop's; those are "
+        "rejected, never added up. If the shop's is another one, write shop.currency into shop.yaml.",
+        sql="""
+            select
+                coalesce(sum(rows_other_currency) / nullif(sum(rows_read), 0), 0)::double as share,
+                coalesce(sum(rows_other_currency), 0)::bigint as rows_other_currency
+            from order_batches
+        """,
+        limit=0.1,
+    ),
     TableCheck(
         table=ORDER_LINES.name,
         name="every_order_is_there",

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from rfm_pipeline.errors import OrderFileError
-from rfm_pipeline.ingest.presets import CANONICAL, load_family, not_product_pattern
+from rfm_pipeline.ingest.presets import CANONICAL, load_family, not_product_names, not_product_pattern
 from rfm_pipeline.ingest.schemas import ORDER_BATCHES, ORDER_LINES
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.shop import Shop
@@ -156,7 +156,12 @@ def update_dataset_lines(warehouse: SparkWarehouse, shop: Shop, changed_weeks_sq
         session.define("touched_orders", "select distinct order_id from raw_orders")
         session.define("lines", read_sql("rfm_pipeline.ingest", "current_rows"))
         session.define(
-            "new_lines", read_sql("rfm_pipeline.ingest", "order_lines"), {"not_product_pattern": pattern}
+            "new_lines",
+            read_sql("rfm_pipeline.ingest", "order_lines"),
+            {
+                "not_product_pattern": pattern,
+                "not_product_names": not_product_names(load_family(shop.orders.preset, shop.home)),
+            },
         )
         with session.kept("new_lines"), session.kept("touched_orders"):
             rows, changed = _rewrite(session, changed_weeks_sql, is_everything=is_everything)

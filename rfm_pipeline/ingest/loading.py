@@ -8,7 +8,7 @@ the stages that follow.
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,14 +16,17 @@ from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.batches import DATABASE, Batch, insert_batch
 from rfm_pipeline.ingest.dataset import load_dataset, update_dataset_lines
 from rfm_pipeline.ingest.files.landing import Landing, known_hashes, landed_files, note_hashes
-from rfm_pipeline.ingest.files.reading import ORDER, Source, open_source
+from rfm_pipeline.ingest.files.names import name_key
+from rfm_pipeline.ingest.files.reading import AUTO, ORDER, Rules, Source, open_source
 from rfm_pipeline.ingest.files.texts import SUFFIXES, has_known_suffix
+from rfm_pipeline.ingest.precedence import Candidate, Place, note_set_back, put_in_order, set_back
 from rfm_pipeline.ingest.presets import (
     ALL_COLUMNS,
     CANONICAL,
     Preset,
     load_family,
     load_preset,
+    not_product_names,
     not_product_pattern,
 )
 from rfm_pipeline.ingest.schemas import (
@@ -32,6 +35,7 @@ from rfm_pipeline.ingest.schemas import (
     ORDER_LINES,
     RAW_ORDERS,
     REJECTED_ROWS,
+    SET_BACK_ORDERS,
     UNPAID_ORDERS,
 )
 from rfm_pipeline.ledger import Ledger
@@ -67,24 +71,61 @@ class LoadReport:
         unchanged: How many files were known already.
         growing: Exports that are still being written, left for the next run.
         ignored: Files of the landing folder that are no exports by their name.
+        places: Where the exports that landed together stand, the newest last.
+        set_back: Orders of which a loaded export says less than an earlier one: rows of
+            ``set_back_orders``.
     """
 
     loaded: list[dict[str, Any]] = field(default_factory=list)
     unchanged: int = 0
     growing: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    set_back: list[dict[str, Any]] = field(default_factory=list)
 
 
 def read_as(shop: Shop, preset: Preset) -> str:
     """A hash of all settings that make another thing of the same bytes."""
-    told = (preset.fingerprint, shop.shop.timezone, shop.orders.encoding, shop.orders.delimiter)
+    orders = shop.orders
+    told = (
+        preset.fingerprint,
+        shop.shop.timezone,
+        orders.encoding,
+        orders.delimiter,
+        orders.date_order,
+        orders.paid_on_delivery,
+        orders.currency or shop.shop.currency,
+    )
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+
+
+def reading_rules(shop: Shop, session: Session | None = None) -> Rules:
+    """What the settings say of reading.
+
+    Args:
+        shop: The settings.
+        session: Knows the currency of the orders that are loaded, where the settings leave it open.
+    """
+    orders = shop.orders
+    currency: str = orders.currency or shop.shop.currency
+    if currency == AUTO and session is not None:
+        named = "select currency from order_batches where currency is not null order by batch_id limit 1"
+        currency = session.value(named) or AUTO
+    return Rules(currency.upper() if currency != AUTO else AUTO, orders.date_order, orders.paid_on_delivery)
 
 
 def prepare_tables(warehouse: Warehouse) -> None:
     """Makes the stage's tables if they aren't there."""
     with warehouse.transaction() as session:
-        for table in (RAW_ORDERS, ORDER_BATCHES, REJECTED_ROWS, UNPAID_ORDERS, ORDER_LINES, ORDER_CONTACTS):
+        for table in (
+            RAW_ORDERS,
+            ORDER_BATCHES,
+            REJECTED_ROWS,
+            UNPAID_ORDERS,
+            SET_BACK_ORDERS,
+            ORDER_LINES,
+            ORDER_CONTACTS,
+        ):
             session.create(table)
         for statement in (_TOUCHED_ORDERS, _TOUCHED_WEEKS, _SETTINGS):
             session.execute(statement)
@@ -133,8 +174,8 @@ def load_new_files(
         shop: The settings.
         progress: Is told which file is read.
         ledger: Knows the order in which exports arrived, so that a warehouse made again from the files
-            takes the same export as the later one (files it doesn't know come last, by name), and who asked
-            to be forgotten.
+            takes the same export as the later one, and who asked to be forgotten. Exports that it doesn't
+            know come last, ordered by ``ingest.precedence``.
 
     Raises:
         OrderFileError: If there is nothing to read at all, or a file can't be read; files loaded before
@@ -169,7 +210,11 @@ def load_new_files(
     arrived = {} if ledger is None else ledger.landing_positions()
     fresh = sorted(
         (file for file in landed if file.content_hash not in known),
-        key=lambda file: arrived.get(file.content_hash, math.inf),
+        key=lambda file: (
+            arrived.get(file.content_hash, math.inf),
+            name_key(file.name),
+            file.state.modified_ns,
+        ),
     )
     sources = _open_all(fresh, family, shop)
     report = LoadReport(
@@ -195,12 +240,51 @@ def load_new_files(
             continue
         taken.add(file.content_hash)
         report.loaded.append(batch)
+    with warehouse.transaction() as session:
+        _settle(session, landed, None if ledger is None else arrived, report)
     if ledger is not None:
         with warehouse.transaction() as session:
             found = session.execute("select content_hash, file_name from order_batches order by batch_id")
             in_force = found.fetchall()
         ledger.note_landings(in_force)
     return report
+
+
+def _settle(
+    session: Session, landed: Sequence[Landing], arrived: Mapping[str, int] | None, report: LoadReport
+) -> None:
+    """Puts the exports that landed together in order, and notes the orders that the newest sets back.
+
+    Args:
+        session: The caller's transaction.
+        landed: The files of the landing folder.
+        arrived: The exports whose places the ledger knows; None without a ledger.
+        report: What was loaded; gets the places.
+    """
+    if not report.loaded:
+        return
+    loaded = {batch["content_hash"] for batch in report.loaded}
+    written = {file.content_hash: file.state.modified_ns for file in landed}
+    found = session.execute(
+        "select batch_id, file_name, newest_at, content_hash from order_batches order by batch_id"
+    ).fetchall()
+    # a run that was killed has loaded some whose place is still open
+    is_open = [content in loaded if arrived is None else content not in arrived for *_, content in found]
+    report.places = put_in_order(
+        session,
+        (
+            Candidate(batch_id, name, newest_at, written.get(content, 0))
+            for (batch_id, name, newest_at, content), unplaced in zip(found, is_open, strict=True)
+            if unplaced
+        ),
+    )
+    note_set_back(session)
+    report.loaded = [
+        batch
+        for batch in session.read("select * from order_batches order by batch_id").to_dicts()
+        if batch["content_hash"] in loaded
+    ]
+    report.set_back = set_back(session, [batch["batch_id"] for batch in report.loaded])
 
 
 def load_changes(
@@ -247,8 +331,11 @@ def load_changes(
                 watermark=changes.watermark,
             )
             source = open_source(changes.path, preset, "utf-8", ",")
-            loaded = insert_batch(session, batch, source, shop.shop.timezone, folder, ledger)
-    return LoadReport(loaded=[loaded])
+            rules = reading_rules(shop, session)
+            loaded = insert_batch(session, batch, source, shop.shop.timezone, folder, ledger, rules)
+            note_set_back(session)
+            gone = set_back(session, [number])
+    return LoadReport(loaded=[loaded], set_back=gone)
 
 
 def of_database(preset: Preset, database: DatabaseSection) -> Preset:
@@ -336,7 +423,8 @@ def _load(
         try:
             with warehouse.transaction() as session:
                 _forget(session, _FORMER, {"file_name": file.name})
-                loaded = insert_batch(session, batch, source, shop.shop.timezone, folder, ledger)
+                rules = reading_rules(shop, session)
+                loaded = insert_batch(session, batch, source, shop.shop.timezone, folder, ledger, rules)
                 if not file.is_still_the_same():
                     raise _ChangedMeanwhileError
         except _ChangedMeanwhileError:
@@ -359,14 +447,15 @@ def update_order_lines(warehouse: Warehouse, shop: Shop) -> dict[str, int]:
     family = load_family(shop.orders.preset, shop.home)
     codes = [code for preset in family for code in preset.not_products]
     pattern = not_product_pattern((*codes, *shop.orders.not_products))
+    names = not_product_names(family)
     with warehouse.transaction() as session:
         session.create(ORDER_LINES)
-        _touch_all_if_setting_changed(session, pattern)
+        _touch_all_if_setting_changed(session, f"{pattern} {names}")
         orders = session.value("select count(distinct order_id) from touched_orders")
         if not orders:
             return {"orders": 0, "lines": 0, "weeks": 0}
         _gather_lines(session, family)
-        params = {"not_product_pattern": pattern}
+        params = {"not_product_pattern": pattern, "not_product_names": names}
         sql = read_sql("rfm_pipeline.ingest", "order_lines")
         session.execute(f"create or replace temp table new_lines as {sql}", params)
         session.execute(

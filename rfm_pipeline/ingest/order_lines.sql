@@ -46,7 +46,12 @@ select
     refund_at,
     cast(date_trunc('week', refund_at) as date) as refund_week,
     coalesce(
-        line_type = 'sale' and amount > 0 and sku <> '' and not regexp_matches(sku, $not_product_pattern),
+        line_type = 'sale' and amount > 0 and sku <> '' and not regexp_matches(sku, $not_product_pattern)
+        and not coalesce(
+            $not_product_names <> '^$' and product_name <> ''
+            and regexp_matches(upper(trim(product_name)), $not_product_names),
+            false
+        ),
         false
     ) as is_product,
     batch_id,

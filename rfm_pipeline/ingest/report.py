@@ -15,12 +15,14 @@ from typing import Any
 import polars as pl
 
 from rfm_pipeline.errors import OrderFileError
+from rfm_pipeline.ingest.batches import unpaid_delivered, waiting_orders
 from rfm_pipeline.ingest.files.reading import (
     ACCEPTED,
     KEY_DAMAGED,
     KEY_MASKED,
     REJECTED,
     UNPAID,
+    Rules,
     Source,
     open_source,
     read_rows,
@@ -61,6 +63,7 @@ class FileCheck:
         without_customer: Accepted rows without a customer.
         keys_masked, keys_damaged: Accepted rows whose customer key is masked, or lost digits.
         keys_from_fallback: Accepted rows whose customer is known by another column.
+        unpaid_delivered: Orders that were delivered and never paid, as ``ingest.batches`` counts them.
         first_ordered_at, last_ordered_at: The span of the accepted rows; None without any.
     """
 
@@ -78,6 +81,7 @@ class FileCheck:
     keys_masked: int = 0
     keys_damaged: int = 0
     keys_from_fallback: int = 0
+    unpaid_delivered: dict[str, Any] = field(default_factory=dict)
     first_ordered_at: datetime | None = None
     last_ordered_at: datetime | None = None
 
@@ -105,6 +109,7 @@ def check_file(
     home: Path | None = None,
     encoding: str | None = None,
     delimiter: str | None = None,
+    rules: Rules | None = None,
 ) -> FileCheck:
     """Reads a file as a run would, and counts.
 
@@ -115,6 +120,7 @@ def check_file(
         home: The shop's folder, for guessing among its own presets too.
         encoding: What the shop says it is; None to find out.
         delimiter: The same.
+        rules: What the settings say of reading.
 
     Raises:
         OrderFileError: If the file can't be read at all.
@@ -122,9 +128,13 @@ def check_file(
     _require_export(path)
     source = open_source(path, presets, encoding, delimiter)
     check = _described(source, home)
+    waiting: list[pl.DataFrame] = []
     with TemporaryDirectory() as folder:
-        for rows in read_rows(source, zone, Path(folder)):
+        for rows in read_rows(source, zone, Path(folder), rules):
             _count(check, rows)
+            if rows["is_unpaid_delivered"].any():
+                waiting.append(waiting_orders(rows))
+    check.unpaid_delivered = unpaid_delivered(waiting)
     return check
 
 
@@ -188,6 +198,8 @@ FILE_COLUMNS = (
     "rows_accepted",
     "rows_unpaid",
     "rows_rejected",
+    "rows_other_currency",
+    "amounts_made_gross",
     "rows_identical",
     "rows_without_customer",
     "keys_masked",
@@ -196,8 +208,11 @@ FILE_COLUMNS = (
     "orders",
     "first_ordered_at",
     "last_ordered_at",
+    "newest_at",
 )
 """What is reported of every file; all are columns of ``order_batches``."""
+
+SET_BACK_COLUMNS = ("order_id", "file_name", "change", "refunded_before", "refunded_now")
 
 
 def files_in_force(warehouse: Warehouse, at_most: int) -> list[dict[str, Any]]:
@@ -281,6 +296,9 @@ def _markdown(shop: Shop, report: LoadReport, reasons: Sequence[Mapping[str, Any
         f"{total['keys_masked']:,}, damaged by a spreadsheet: {total['keys_damaged']:,}, known by another "
         f"column: {total['keys_from_fallback']:,}.",
         "",
+        f"Rows in another currency, rejected: {total['rows_other_currency']:,}. Amounts that were given "
+        f"after their refund, and are gross now: {sum(batch['amounts_made_gross'] for batch in loaded):,}.",
+        "",
         "## Files",
         "",
         "| " + " | ".join(FILE_COLUMNS) + " |",
@@ -303,6 +321,35 @@ def _markdown(shop: Shop, report: LoadReport, reasons: Sequence[Mapping[str, Any
         ]
     else:
         lines.append("None.")
+    if len(report.places) > 1:
+        lines += [
+            "",
+            "## Which file is the newer",
+            "",
+            "Where two files hold the same order, the lower one in this list counts.",
+            "",
+            "| file | newest time inside | newer than the one above by |",
+            "|---|---|---|",
+            *(
+                f"| {_cell(place.file_name)} | {_cell(place.newest_at)} | {_cell(place.by)} |"
+                for place in report.places
+            ),
+        ]
+    if report.set_back:
+        lines += [
+            "",
+            "## Orders that a newer file sets back",
+            "",
+            "An earlier file names a refund or a payment that the newer one doesn't. If the newer one is an "
+            "old export, remove it from the folder and delete `warehouse.duckdb`.",
+            "",
+            "| order | file | change | refunded before | refunded now |",
+            "|---|---|---|---|---|",
+            *(
+                "| " + " | ".join(_cell(row[name]) for name in SET_BACK_COLUMNS) + " |"
+                for row in report.set_back
+            ),
+        ]
     if report.growing:
         lines += ["", "Left for the next run, still being written: " + ", ".join(map(_cell, report.growing))]
     return "\n".join(lines) + "\n"

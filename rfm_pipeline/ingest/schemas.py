@@ -36,6 +36,7 @@ _RAW_COLUMNS = {
     ),
     "row_kind": column(pl.String, "whether the row is a line or a whole order", one_of(["line", "order"])),
     "is_reckoned": column(pl.Boolean, "whether amount is price times quantity, for want of what was paid"),
+    "is_no_sale": column(pl.Boolean, "whether the line's money is no sale, such as a gift card's"),
     "order_amount": column(MONEY, "paid for the whole order", at_least(0), nullable=True),
     "order_refunded": column(MONEY, "refunded of the whole order", at_least(0), nullable=True),
     "kinds": column(pl.Int64, "how many titles product_name holds", nullable=True),
@@ -68,12 +69,31 @@ ORDER_BATCHES = Table(
             "rows_rejected": column(pl.Int64, "rows that can't be read", at_least(0)),
             "rows_identical": column(pl.Int64, "rows equal to another of the file; kept", at_least(0)),
             "rows_without_customer": column(pl.Int64, "accepted rows without a customer's key", at_least(0)),
+            "rows_other_currency": column(
+                pl.Int64, "rejected rows in another currency than the shop's", at_least(0)
+            ),
+            "currency": column(pl.String, "the currency that its accepted rows name", nullable=True),
+            "amounts_made_gross": column(
+                pl.Int64, "accepted rows whose amount was net of their refund; it is gross now", at_least(0)
+            ),
+            "unpaid_delivered_orders": column(
+                pl.Int64, "orders that were delivered and never paid", at_least(0)
+            ),
+            "unpaid_delivered_amount": column(MONEY, "the money of those orders", at_least(0)),
+            "unpaid_delivered_methods": column(
+                pl.String, "how those orders were to be paid, the most orders first", nullable=True
+            ),
             "keys_masked": column(pl.Int64, "accepted rows whose customer key is masked", at_least(0)),
             "keys_damaged": column(pl.Int64, "accepted rows whose customer key lost digits", at_least(0)),
             "keys_from_fallback": column(pl.Int64, "accepted rows known by another column", at_least(0)),
             "orders": column(pl.Int64, "different orders among the accepted rows", at_least(0)),
             "first_ordered_at": column(TIME, "earliest accepted row", nullable=True),
             "last_ordered_at": column(TIME, "latest accepted row", nullable=True),
+            "newest_at": column(
+                TIME,
+                "the newest time inside (order, payment, refund, change), or the stamp of the file's name",
+                nullable=True,
+            ),
         },
         strict=True,
     ),
@@ -92,6 +112,27 @@ UNPAID_ORDERS = Table(
         strict=True,
     ),
     key=("batch_id", "order_id", "row_kind"),
+    weekly=False,
+)
+
+SET_BACK_ORDERS = Table(
+    name="set_back_orders",
+    schema=pa.DataFrameSchema(
+        {
+            "order_id": column(
+                pl.String, "an order of which the newest export says less than an earlier one"
+            ),
+            "batch_id": _ORIGIN["batch_id"],
+            "file_name": column(pl.String, "the export, below orders/"),
+            "change": column(pl.String, "what is gone", one_of(["refund taken back", "payment taken back"])),
+            "refunded_before": column(
+                MONEY, "refunded as an earlier export says", at_least(0), nullable=True
+            ),
+            "refunded_now": column(MONEY, "refunded as the newest export says", at_least(0)),
+        },
+        strict=True,
+    ),
+    key=("order_id", "batch_id", "change"),
     weekly=False,
 )
 

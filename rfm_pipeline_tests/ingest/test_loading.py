@@ -211,7 +211,7 @@ def test_a_later_file_replaces_all_lines_of_the_orders_it_holds(warehouse: Wareh
 
 
 def test_within_one_run_the_later_name_is_the_later_export(warehouse: Warehouse, shop: Shop) -> None:
-    write_export(shop, "2024-02.csv", O1.replace("10.00", "12.00"))
+    write_export(shop, "2024-02.csv", O1.replace("10.00", "12.00"), O2)
     write_export(shop, "2024-01.csv", O1, O2)
     assert loaded_names(run(warehouse, shop)) == ["2024-01.csv", "2024-02.csv"]
     assert amounts(warehouse) == amount_of(o1=12, o2=20)
@@ -300,6 +300,14 @@ def test_a_batch_notes_what_became_of_its_rows(warehouse: Warehouse, shop: Shop)
         "orders": 2,
         "first_ordered_at": datetime(2024, 1, 3, 10),
         "last_ordered_at": datetime(2024, 1, 10, 10),
+        # unpaid rows are a sign of when the file was written, too
+        "newest_at": datetime(2024, 1, 17, 10),
+        "rows_other_currency": 0,
+        "currency": None,
+        "amounts_made_gross": 0,
+        "unpaid_delivered_orders": 0,
+        "unpaid_delivered_amount": 0,
+        "unpaid_delivered_methods": None,
     }
     rejected = warehouse.read("select file_name, row_no, reason, row_text from rejected_rows")
     assert rejected.rows() == [("a.csv", 5, "quantity is 0", "o4,dora,2024-01-18,TEA,0,1.00,")]

@@ -42,6 +42,15 @@ _FIRST_TIME = datetime(1000, 1, 1)  # %Y reads 24-01-31 as the year 24
 _SERIAL_TIME = r"^\d{5}(\.\d+)?$"
 _FIRST_SERIAL = datetime(1899, 12, 30)
 
+SLASHED_LONG = r"^(\d{1,2})[/.\-](\d{1,2})[/.\-](\d{4})(?:[^\d/.\-]|$)"
+SLASHED_SHORT = r"^(\d{1,2})/(\d{1,2})/(\d{2})(?:[^\d/.\-]|$)"
+"""A day that begins with its day or its month, with four or two digits of its year."""
+
+_TIMES_OF_HALF_DAYS = ("%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %I:%M %p")
+_CIPHERS = r"^##|##$|^\$\$|\$\$$|^\$.+\$.+\$\d+\$\$?$|^~.+~.*~~$|^~A[gw].+~|密文"
+_BASE64 = r"^[A-Za-z0-9+/]{10,}={1,2}$|^[A-Za-z0-9+/]{24,}$"
+_WHOLE_NUMBER = r"^(\d+)\.0+$"
+
 Parser = Callable[[pl.Series], pl.Series]
 
 
@@ -67,6 +76,25 @@ def half_width(text: pl.Expr) -> pl.Expr:
 def is_masked(text: pl.Expr) -> pl.Expr:
     """Whether a value hides part of itself, such as ``186******05`` or ``张**``."""
     return text.str.contains(_MASKED)
+
+
+def is_cipher(text: pl.Expr) -> pl.Expr:
+    """Whether a value is encrypted by its shape: ``##…##``, ``$$…$$``, ``$…$…$1$$``, ``~…~1~~``, 密文."""
+    return text.str.contains(_CIPHERS)
+
+
+def looks_like_base64(text: pl.Expr) -> pl.Expr:
+    """Whether a name or a phone number may be encrypted: long, of both cases and digits, no words."""
+    of_all_kinds = text.str.contains("[A-Z]") & text.str.contains("[a-z]")
+    has_sign = text.str.contains(r"[0-9+/=]")
+    return text.str.contains(_BASE64) & of_all_kinds & has_sign
+
+
+def whole_numbers(texts: pl.Series) -> pl.Series:
+    """Ids that a program read as numbers with a fraction: ``17850.0`` is 17850."""
+    if not (texts.str.ends_with(".0") | texts.str.ends_with(".00")).any():
+        return texts
+    return texts.str.replace(_WHOLE_NUMBER, "$1")
 
 
 def is_damaged(text: pl.Expr, is_number: bool = False) -> pl.Expr:
@@ -147,7 +175,7 @@ def _clean_number(texts: pl.Series) -> pl.Series:
     return pl.DataFrame({"text": texts}).select(text).to_series()
 
 
-def times(texts: pl.Series, zone: str, *, has_serials: bool = False) -> pl.Series:
+def times(texts: pl.Series, zone: str, *, has_serials: bool = False, date_order: str = "iso") -> pl.Series:
     """Shop-local times; a value that carries an offset is converted to the shop's zone.
 
     A time without an offset is taken as it stands, also one that the change to summer time leaves out or
@@ -158,14 +186,22 @@ def times(texts: pl.Series, zone: str, *, has_serials: bool = False) -> pl.Serie
             offset or Z.
         zone: The shop's time zone.
         has_serials: Whether a number such as 45413.5 is a workbook's day.
+        date_order: What 1/5/2024 means: ``month_first``, ``day_first``, ``clear`` (nothing, but 25/5/2024
+            does) or ``iso`` (nothing).
     """
     typed = texts.str.to_datetime(_PLAIN_TIME, strict=False, time_unit="us")
-    typed = _again(texts, typed, lambda left: _clean_times(left, zone, has_serials))
+    typed = _again(texts, typed, lambda left: _clean_times(left, zone, has_serials, date_order))
     return typed.set(typed < _FIRST_TIME, None)
 
 
-def _clean_times(texts: pl.Series, zone: str, has_serials: bool) -> pl.Series:
+def _clean_times(texts: pl.Series, zone: str, has_serials: bool, date_order: str) -> pl.Series:
     text = half_width(pl.col("text"))
+    if date_order != "iso":
+        text = _year_first(text, date_order)
+    text = text.str.replace(r"(上午|下午)\s*(\d{1,2}:\d{2}(?::\d{2})?)", "$2 $1")
+    text = text.str.replace(r"\s*(上午|(?i:a\.?m\.?))$", " AM").str.replace(
+        r"\s*(下午|(?i:p\.?m\.?))$", " PM"
+    )
     text = text.str.replace(r"^(\d{4})[-年/.](\d{1,2})[-月/.](\d{1,2})日?[Tt]?\s*", "$1-$2-$3 ")
     text = (
         text.str.strip_chars()
@@ -180,11 +216,34 @@ def _clean_times(texts: pl.Series, zone: str, has_serials: bool) -> pl.Series:
     typed = left.str.to_datetime(_TIMES[0], strict=False, time_unit="us")
     for form in _TIMES[1:]:
         typed = _again(left, typed, partial(_naive, form=form))
+    for form in _TIMES_OF_HALF_DAYS:
+        typed = _again(left, typed, partial(_naive, form=form))
     for form in _TIMES_WITH_OFFSET:
         typed = _again(left, typed, partial(_local, form=form, zone=zone))
     if has_serials:
         typed = _again(left, typed, _serial_times)
     return typed
+
+
+def _year_first(text: pl.Expr, date_order: str) -> pl.Expr:
+    """Days such as 1/5/2024 as 2024-5-1; what the order leaves open stays as it is, and can't be read."""
+    for pattern, century in ((SLASHED_LONG, ""), (SLASHED_SHORT, "20")):
+        first = text.str.extract(pattern, 1).cast(pl.Int64)
+        second = text.str.extract(pattern, 2).cast(pl.Int64)
+        month_first = {
+            "month_first": pl.lit(True),
+            "day_first": pl.lit(False),
+            "clear": pl.when(second > 12).then(True).when((first > 12) & (century == "")).then(False),
+        }[date_order]
+        month, day = (
+            pl.when(month_first).then(one).when(~month_first).then(other)
+            for one, other in ((first, second), (second, first))
+        )
+        rest = text.str.replace(r"^\d{1,2}[/.\-]\d{1,2}[/.\-]\d{2,4},?\s*", "")
+        year = pl.lit(century) + text.str.extract(pattern, 3)
+        told = pl.concat_str([year, pl.lit("-"), month, pl.lit("-"), day, pl.lit(" "), rest])
+        text = pl.when(told.is_not_null()).then(told).otherwise(text)
+    return text
 
 
 def _naive(texts: pl.Series, form: str) -> pl.Series:

@@ -54,7 +54,7 @@ Hashes = Mapping[tuple[str, FileState], str]
 def landed_files(
     shop: Shop, known: Hashes | None = None, pause: Callable[[float], None] = time.sleep
 ) -> tuple[list[Landing], list[str]]:
-    """The exports in the landing folder, by name: within one run a later name is the later export.
+    """The exports in the landing folder, by name.
 
     Args:
         shop: The settings.

@@ -4,15 +4,18 @@ Belongs here: what the columns of a row mean together. Opening files is ``ingest
 values ``ingest.cells``', and the warehouse ``ingest.loading``'s.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import polars as pl
 
+from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.files import cells
+from rfm_pipeline.ingest.files.days import DaySigns
 from rfm_pipeline.ingest.files.texts import A_TOTAL, PROBLEM, ROW_TEXT, TOTALS, Dirt, Layout, peek, text_rows
-from rfm_pipeline.ingest.presets import CANONICAL, FROM_PLATFORMS, Preset
+from rfm_pipeline.ingest.presets import CANONICAL, FROM_PLATFORMS, Preset, not_product_pattern
 from rfm_pipeline.warehouse.columns import MONEY, QUANTITY, TIME
 
 ACCEPTED, UNPAID, REJECTED = "accepted", "unpaid", "rejected"
@@ -21,6 +24,7 @@ KEY_MASKED, KEY_DAMAGED = "masked", "damaged"
 EXTRA_COLUMNS = (
     "row_kind",
     "is_reckoned",
+    "is_no_sale",
     "order_amount",
     "order_refunded",
     "kinds",
@@ -31,6 +35,13 @@ EXTRA_COLUMNS = (
 )
 """What a row tells beside the canonical columns: of its order as a whole, and of who bought."""
 
+EVENT_TIMES = ("cancelled_at", "updated_at", "paid_at")
+"""Times of a row that no order line has; they tell how new its file is."""
+
+ROW_FACTS = ("currency", "is_other_currency", "was_net", "is_unpaid_delivered", "payment_method")
+"""What is counted of the rows, and stands in no order line."""
+
+_BEGINS_LIKE_A_DAY = r"^\d{4}[-/年]|^\d{1,2}[/.-]\d{1,2}[/.-]"
 _LINE_TYPES = {"sale": ["sale"], "return": ["return"]}
 _BOOLEANS = {True: ["true", "1", "yes"], False: ["false", "0", "no"]}
 _NOT_PAID = ["否", "无", "no", "false", "0", "0.0", "0.00", "未付款", "待付款"]
@@ -38,8 +49,32 @@ _MOBILE = r"^(?:\+?86|0086)?[- ]?(1[3-9]\d)[- ]?(\d{4})[- ]?(\d{4})$"
 _MONEY_COLUMNS = ("unit_price", "list_price", "amount", "refunded_amount", "line_discount")
 _NO_AMOUNT = "neither an amount nor a price is given"
 _ORDER_MONEY = ("order_amount", "order_refunded")
+_ORDER_FACTS = ("gross_amount", "order_total", "order_tax", "order_postage", "outstanding")
+_CENT = pl.lit("0.005").cast(MONEY)
+AUTO = "auto"
+"""The currency that most rows of the first frame name is the shop's."""
+_CURRENCIES = {"RMB": "CNY", "CNH": "CNY", "人民币": "CNY", "元": "CNY", "￥": "CNY", "¥": "CNY"}
+OTHER_CURRENCY = "currency is not the shop's"
+_TIME_COLUMNS = ("ordered_at", "refunded_at", "cancelled_at", "updated_at", "paid_mark")
 _WORDS = ("line_type", "is_clearance", "order_status", "refund_flag", "accepts_marketing", "paid_mark")
 _IDS = ("order_id", "customer_id", "sku")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the shop's settings say of reading.
+
+    Attributes:
+        currency: The currency of the shop's orders; ``AUTO`` for that of the file's first rows; None if any
+            goes.
+        date_order: What 1/5/2024 means: ``month_first``, ``day_first``, ``iso`` (nothing), or ``told``: what
+            the whole file shows.
+        paid_on_delivery: Payment methods whose orders are paid once they are delivered; ``*`` as in presets.
+    """
+
+    currency: str | None = None
+    date_order: str = "told"
+    paid_on_delivery: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,34 +131,54 @@ def open_source(
     return Source(path, preset, layout, preset.map_header(path, layout.header))
 
 
-def read_rows(source: Source, zone: str, folder: Path) -> Iterator[pl.DataFrame]:
+def read_rows(source: Source, zone: str, folder: Path, rules: Rules | None = None) -> Iterator[pl.DataFrame]:
     """The rows of an export, typed and judged, in the file's order, in frames of bounded size.
 
     Args:
         source: The file.
         zone: The shop's IANA time zone.
         folder: For an unpacked or rewritten copy; made if it isn't there, emptied by the caller.
+        rules: What the settings say.
 
     Yields:
         Frames with ``row_no`` (1 is the first row below the header), the canonical columns, those of
         ``EXTRA_COLUMNS``, ``disposition`` (accepted, unpaid or rejected), ``reason`` and ``row_text``
-        (rejected rows only), ``key_state`` (masked or damaged, where the customer's key was) and
-        ``key_is_fallback``.
+        (rejected rows only), ``key_state`` (masked or damaged, where the customer's key was),
+        ``key_is_fallback``, the times of ``EVENT_TIMES`` and the facts of ``ROW_FACTS``.
 
     Raises:
-        OrderFileError: If the file as a whole can't be read.
+        OrderFileError: If the file as a whole can't be read, or doesn't show what 1/5/2024 means.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    rules = rules or Rules()
     rows = text_rows(source.path, source.layout, zone, folder, source.preset.fit)
-    reader = _Reader(source, rows.layout, rows.dirt, zone)
-    for batch in rows.batches:
+    begun = list(islice(rows.batches, 1))
+    reader = _Reader(source, rows.layout, rows.dirt, zone, rules)
+    if rules.date_order == "told" and begun and reader.signs_of(begun).slashed:
+        # one day above 12 anywhere tells: such a file is read twice
+        signs = reader.signs_of(chain(begun, rows.batches))
+        reader.date_order = _order_shown(source, signs)
+        rows, begun = text_rows(source.path, source.layout, zone, folder, source.preset.fit), []
+    for batch in chain(begun, rows.batches):
         yield reader.read(batch)
+
+
+def _order_shown(source: Source, signs: DaySigns) -> str:
+    if signs.order is None:
+        raise OrderFileError(
+            f"{source.path}: days such as 1/5/2024 may begin with the month or the day, and no value of the "
+            "file shows which. Write orders.date_order: month_first or day_first into shop.yaml; run again."
+        )
+    return signs.order
 
 
 class _Reader:
     """Reads the frames of one file; knows how many rows came before, and the order they ended in."""
 
-    def __init__(self, source: Source, layout: Layout, dirt: Dirt, zone: str) -> None:
+    def __init__(self, source: Source, layout: Layout, dirt: Dirt, zone: str, rules: Rules) -> None:
+        self._rules = rules
+        self._currency = rules.currency
+        self.date_order = "clear" if rules.date_order == "told" else rules.date_order
         self._preset = source.preset
         self._dirt = dirt
         self._zone = zone
@@ -149,10 +204,31 @@ class _Reader:
         frame = self._filled(numbered) if self._preset.fill_from_order else numbered
         frame = self._texts(frame)
         frame = self._typed(frame)
+        frame = self._one_currency(frame)
         frame = frame.with_columns(self._status())
+        frame = frame.with_columns(self._payment())
         frame = frame.with_columns(self._amounts())
         frame = frame.with_columns(self._refunds())
         return self._judged(frame, batch)
+
+    def signs_of(self, batches: Iterable[pl.DataFrame]) -> DaySigns:
+        """What the time columns of some frames of texts show of the order of day and month."""
+        signs = DaySigns()
+        positions = sorted({f"{i}" for name in _TIME_COLUMNS for i in self._positions[name]})
+        for batch in batches:
+            signs.look(batch[name] for name in positions)
+        return signs
+
+    def _one_currency(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Marks the rows in another currency than the shop's."""
+        given = cells.half_width(pl.col("_currency")).str.to_uppercase().str.strip_chars()
+        frame = frame.with_columns(given.replace(_CURRENCIES).alias("currency"))
+        if self._currency == AUTO:
+            named = frame["currency"].drop_nulls()
+            self._currency = str(named.mode().sort()[0]) if len(named) else AUTO
+        is_judged = self._currency not in (None, AUTO)
+        other = pl.col("currency") != pl.lit(self._currency) if is_judged else pl.lit(False)
+        return frame.with_columns(other.fill_null(False).alias("is_other_currency"))
 
     def _filled(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Hands the fields that stand on an order's first row down to its further rows."""
@@ -195,11 +271,14 @@ class _Reader:
         if dirt.totals:
             firsts = (cells.plain(pl.col("0"), dirt), _first(candidates["order_id"]))
             is_total = pl.any_horizontal(text.str.contains(TOTALS).fill_null(False) for text in firsts)
-        return frame.select(
+        frame = frame.select(
             "row_no",
             *texts,
             pl.col(PROBLEM),
             is_total.alias("is_total"),
+        )
+        return frame.with_columns(
+            cells.whole_numbers(frame[name]).alias(name) for name in ("_order_id", "_customer_id")
         )
 
     def _keys(self, candidates: dict[str, list[pl.Expr]]) -> list[pl.Expr]:
@@ -226,6 +305,16 @@ class _Reader:
             ]
             if masked:
                 state = pl.when(masked[0]).then(pl.lit(KEY_MASKED)).otherwise(state)
+        hidden_shapes = [
+            (i, self._is_cipher(text, position))
+            for i, (position, text) in enumerate(
+                zip(self._positions["customer_id"], candidates["customer_id"], strict=True)
+            )
+        ]
+        for i, hidden in hidden_shapes:
+            if hidden is not None:
+                usable["customer_id"][i] = pl.when(~hidden).then(usable["customer_id"][i])
+                state = pl.when(hidden).then(pl.lit(KEY_MASKED)).otherwise(state) if i == 0 else state
         customer = _first(usable["customer_id"])
         if self._preset.fold_keys:
             customer = customer.str.replace(_MOBILE, "$1$2$3")
@@ -245,11 +334,18 @@ class _Reader:
             order_is_damaged.alias("order_is_damaged"),
         ]
 
+    def _is_cipher(self, text: pl.Expr, position: int) -> pl.Expr | None:
+        """Whether a key is encrypted; None where it surely isn't."""
+        shapes = [cells.is_cipher(text)] if self._dirt.ciphers else []
+        if position in (*self._positions["phone"], *self._positions["name"]):
+            shapes.append(cells.looks_like_base64(text))
+        return pl.any_horizontal(shape.fill_null(False) for shape in shapes) if shapes else None
+
     def _typed(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The texts as values; null where a text means nothing of its kind."""
         zone, is_workbook = self._zone, self._is_workbook
         more = [name for name in frame.columns if name.startswith(("_amount_", "_order_amount_"))]
-        money = [*_MONEY_COLUMNS, *_ORDER_MONEY, *(name.removeprefix("_") for name in more)]
+        money = [*_MONEY_COLUMNS, *_ORDER_MONEY, *_ORDER_FACTS, *(name.removeprefix("_") for name in more)]
         kinds = dict.fromkeys(money, MONEY) | {
             "quantity": QUANTITY,
             "line_no": pl.Int64,
@@ -259,16 +355,26 @@ class _Reader:
             name: cells.numbers(frame[f"_{name}"], dtype) if self._is_given(name) else _nulls(frame, dtype)
             for name, dtype in kinds.items()
         }
-        for name in ("ordered_at", "refunded_at", "cancelled_at"):
+        for name in ("ordered_at", "refunded_at", "cancelled_at", "updated_at"):
             given = self._is_given(name)
             typed[name] = (
-                cells.times(frame[f"_{name}"], zone, has_serials=is_workbook)
+                cells.times(frame[f"_{name}"], zone, has_serials=is_workbook, date_order=self.date_order)
                 if given
                 else _nulls(frame, TIME)
             )
+        # a mark of payment may be a yes or an amount, too
+        payment = frame["_paid_mark"].str.contains(_BEGINS_LIKE_A_DAY).fill_null(False)
+        typed["paid_at"] = (
+            cells.times(frame["_paid_mark"].set(~payment, None), zone, date_order=self.date_order)
+            if payment.any()
+            else _nulls(frame, TIME)
+        )
         words = [cells.word(pl.col(f"_{name}")).alias(f"_{name}") for name in _WORDS if self._is_given(name)]
         dirty = self._dirt.stars
         phone, email = pl.col("_phone"), pl.col("_email")
+        if self._dirt.ciphers:
+            phone = pl.when(~cells.is_cipher(phone)).then(phone)
+        phone = pl.when(~cells.looks_like_base64(phone)).then(phone)
         if dirty:
             phone = pl.when(~cells.is_masked(phone)).then(phone)
             email = pl.when(~cells.is_masked(email)).then(email)
@@ -309,6 +415,36 @@ class _Reader:
             status = pl.when(was_paid.fill_null(False)).then(pl.lit("closed")).otherwise(status)
         return [status.alias("status")]
 
+    def _payment(self) -> list[pl.Expr]:
+        """The status, seen with how the order is paid and whether it was delivered."""
+        preset, status = self._preset, pl.col("status")
+        method = cells.word(pl.col("_payment_method"))
+        if preset.no_sale_payments and self._has["payment_method"]:
+            is_none = _matches(method, preset.no_sale_payments)
+            status = pl.when(is_none).then(pl.lit(UNPAID)).otherwise(status)
+        is_waiting = pl.lit(False)
+        if preset.delivered and self._has["fulfilment"]:
+            words = [cells.one_word(word) for word in preset.delivered]
+            delivered = cells.word(pl.col("_fulfilment")).is_in(words).fill_null(False)
+            is_waiting = (
+                delivered
+                & (pl.col("status") == UNPAID).fill_null(False)
+                & (status == UNPAID).fill_null(False)
+                & pl.col("_cancelled_at").is_null()
+            )
+            if preset.no_sale_payments and self._has["payment_method"]:
+                is_waiting = is_waiting & ~_matches(method, preset.no_sale_payments)
+            if self._rules.paid_on_delivery and self._has["payment_method"]:
+                counts = is_waiting & _matches(method, self._rules.paid_on_delivery)
+                status = pl.when(counts).then(pl.lit("paid")).otherwise(status)
+                is_waiting = is_waiting & ~counts
+        return [
+            status.alias("status"),
+            is_waiting.alias("is_unpaid_delivered"),
+            pl.col("order_amount").alias("goods"),
+            pl.col("_payment_method").alias("payment_method"),
+        ]
+
     def _amounts(self) -> list[pl.Expr]:
         """The line's type, its quantity, its price and what was paid for it."""
         preset = self._preset
@@ -328,6 +464,15 @@ class _Reader:
             # exports give a return's amount with and without a sign
             own = pl.when(quantity < 0).then(own.abs()).otherwise(own)
         amount = pl.when(pl.col("_amount").is_null()).then(reckoned).otherwise(own).cast(MONEY)
+        was_net = self._was_net(amount)
+        amount = pl.when(was_net).then(amount + pl.col("refunded_amount")).otherwise(amount).cast(MONEY)
+        # an order list names all titles of an order at once
+        is_line = preset.row == LINE
+        is_beside = _matches(_name(), preset.beside_goods if is_line else ())
+        is_no_sale = _matches(_name(), preset.no_sale_names if is_line else ())
+        is_apart = is_beside | is_no_sale
+        of_no_order = is_no_sale & pl.col("order_amount").is_null()
+        amount = pl.when(is_beside | of_no_order).then(pl.lit(0, MONEY)).otherwise(amount)
         price = pl.col("unit_price")
         if "unit_price" not in preset.required:
             each = amount.cast(pl.Float64) / quantity.abs().cast(pl.Float64)
@@ -335,14 +480,45 @@ class _Reader:
             price = pl.when(is_open).then(each.round(4).cast(MONEY, strict=False)).otherwise(price)
         line_type = pl.when(is_return.fill_null(False)).then(pl.lit("return")).otherwise(pl.lit("sale"))
         # a line that has its own amount needs no share of the order's
-        of_order = pl.when(pl.col("_amount").is_null()).then(self._paid("order_amount"))
+        of_order = pl.when(pl.col("_amount").is_null()).then(self._part_paid(self._paid("order_amount")))
         return [
             quantity.alias("quantity"),
             line_type.alias("line_type"),
             amount.alias("amount"),
             price.alias("unit_price"),
             of_order.cast(MONEY).alias("order_amount"),
+            (pl.col("_amount").is_null() & ~is_apart).alias("is_reckoned"),
+            is_no_sale.alias("is_no_sale"),
+            was_net.alias("was_net"),
         ]
+
+    def _was_net(self, amount: pl.Expr) -> pl.Expr:
+        """Whether what was paid is given after its refund: the two make up what it was before."""
+        if not self._has["gross_amount"]:
+            return pl.lit(False)
+        back = pl.col("refunded_amount")
+        makes_up = (amount + back - pl.col("gross_amount")).abs() < _CENT
+        is_open = (pl.col("status") != "closed").fill_null(True)
+        return ((back > 0) & (makes_up | (amount < back)) & is_open).fill_null(False)
+
+    def _part_paid(self, amount: pl.Expr) -> pl.Expr:
+        """What was paid of an order's goods, where a part is still outstanding."""
+        if not (self._preset.partly_paid and self._has["outstanding"] and self._has["order_total"]):
+            return amount
+        words = [cells.one_word(word) for word in self._preset.partly_paid]
+        paid = (pl.col("order_total") - pl.col("outstanding")).clip(lower_bound=0)
+        is_part = pl.col("_order_status").is_in(words) & paid.is_not_null()
+        goods = pl.min_horizontal(_goods_part(paid), amount)
+        return pl.when(is_part.fill_null(False)).then(goods).otherwise(amount)
+
+    def _order_back(self) -> pl.Expr:
+        """What an order's refund gives back of its goods: nothing of the postage alone, no tax."""
+        back = pl.col("order_refunded")
+        if not self._has["order_total"]:
+            return back
+        postage = pl.col("order_postage").fill_null(0)
+        is_postage = ((postage > 0) & (back == postage)).fill_null(False)
+        return pl.when(is_postage).then(pl.lit(0, MONEY)).otherwise(_goods_part(back)).cast(MONEY)
 
     def _paid(self, column: str) -> pl.Expr:
         """An amount paid; of a closed order, which exports set to 0, what it had been."""
@@ -367,7 +543,11 @@ class _Reader:
             .otherwise(pl.col("refunded_amount"))
         )
         at = pl.when(closed & pl.col("refunded_at").is_null()).then("cancelled_at").otherwise("refunded_at")
-        return [refunded.alias("refunded_amount"), at.alias("refunded_at")]
+        return [
+            refunded.alias("refunded_amount"),
+            at.alias("refunded_at"),
+            self._order_back().alias("order_refunded"),
+        ]
 
     def _judged(self, frame: pl.DataFrame, batch: pl.DataFrame) -> pl.DataFrame:
         """Adds disposition, reason and text; reasons are only sought where something is wrong."""
@@ -387,7 +567,6 @@ class _Reader:
             .otherwise(pl.lit(ACCEPTED))
             .alias("disposition"),
             pl.lit(self._preset.row).alias("row_kind"),
-            pl.col("_amount").is_null().alias("is_reckoned"),
         )
         wrong = (frame["disposition"] == REJECTED).arg_true()
         reasons, texts = _nulls(frame, pl.String), _nulls(frame, pl.String)
@@ -405,11 +584,37 @@ class _Reader:
             texts.alias("row_text"),
             "key_state",
             "key_is_fallback",
+            *EVENT_TIMES,
+            *ROW_FACTS,
         )
 
     def _row_text(self) -> pl.Expr:
         fields = pl.concat_str([pl.col(name).fill_null("") for name in self._fields], separator=",")
         return pl.coalesce(pl.col(ROW_TEXT), fields).alias("row_text")
+
+
+def _name() -> pl.Expr:
+    return pl.col("_product_name").str.strip_chars().str.to_uppercase()
+
+
+def _matches(text: pl.Expr, words: Sequence[str]) -> pl.Expr:
+    """Whether a text in one spelling is one of some words; ``*`` stands for whatever may be there."""
+    if not words:
+        return pl.lit(False)
+    spelled = text.str.to_uppercase().str.replace_all(" ", "", literal=True)
+    pattern = not_product_pattern([cells.one_word(word) for word in words])
+    return spelled.str.contains(pattern).fill_null(False)
+
+
+def _goods_part(money: pl.Expr) -> pl.Expr:
+    """The part of an order's money that is its goods': in proportion, where tax stands outside of them."""
+    goods, total, tax = pl.col("goods"), pl.col("order_total"), pl.col("order_tax").fill_null(0)
+    outside = total - goods - pl.col("order_postage").fill_null(0)
+    has_tax = ((tax > 0) & (outside - tax > -_CENT) & (total > 0)).fill_null(False)
+    part = money.cast(pl.Float64) * goods.cast(pl.Float64) / total.cast(pl.Float64)
+    # half a cent goes up, whatever binary fractions make of it
+    in_cents = (part + 1e-9).round(2).cast(MONEY, strict=False)
+    return pl.when(has_tax).then(in_cents).otherwise(money)
 
 
 def _first(texts: Sequence[pl.Expr]) -> pl.Expr:
@@ -450,6 +655,7 @@ def _value_rules(preset: Preset, has: dict[str, bool]) -> list[tuple[pl.Expr, st
         missing("order_id"),
         (pl.col("order_is_damaged"), "order_id was damaged by a spreadsheet (1.2E+18); export it as text"),
         *([] if preset.joins_orders else [missing("ordered_at")]),
+        (pl.col("is_other_currency"), f"{OTHER_CURRENCY} (shop.currency)"),
         unreadable("ordered_at", "date and time"),
         unreadable("line_no", "whole number"),
         *([missing("quantity")] if preset.row == LINE else []),

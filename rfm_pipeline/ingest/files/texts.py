@@ -77,6 +77,7 @@ TOTALS = rf"(?i)^(本页)?({'|'.join(_TOTAL_WORDS)})|^(grand |sub)?total\s*:?$"
 """What the first field of a footer looks like."""
 A_TOTAL = "a total, no order"
 _TOTAL = re.compile(TOTALS)
+_CIPHER_MARKS = (b"##", b"$$", b"~~", b"~A", "密文".encode())
 _TOTAL_BYTES = [word.encode() for word in (*_TOTAL_WORDS, "otal", "OTAL")]
 
 Fit = Callable[[Sequence[str]], int]
@@ -95,6 +96,7 @@ class Dirt:
         stars: An asterisk, as in masked phone numbers.
         exponents: ``E+``, as in ids damaged by a spreadsheet.
         totals: A word that begins a footer with totals.
+        ciphers: Marks of encrypted values.
     """
 
     spaces: bool = True
@@ -104,6 +106,7 @@ class Dirt:
     stars: bool = True
     exponents: bool = True
     totals: bool = True
+    ciphers: bool = True
 
 
 @dataclass(frozen=True)
@@ -465,6 +468,7 @@ def _signs(piece: bytes, codes: Any, ends: Any, delimiter: int) -> frozenset[str
         "full_width": b"\xef" in piece and (b"\xef\xbc" in piece or b"\xef\xbd" in piece),
         "stars": b"*" in piece or (b"\xef" in piece and b"\xef\xbc\x8a" in piece),
         "exponents": b"+" in piece and (b"E+" in piece or b"e+" in piece),
+        "ciphers": any(mark in piece for mark in _CIPHER_MARKS),
         "totals": bool(_TOTAL_STARTS[line_starts].any() or _TOTAL_STARTS[codes[0]])
         and any(word in piece for word in _TOTAL_BYTES),
     }

@@ -47,9 +47,18 @@ FROM_PLATFORMS = (
     "order_status",  # paid, unpaid, cancelled or closed, by the preset's words
     "paid_mark",  # filled when the order was paid: a time, an amount or a yes
     "cancelled_at",  # filled when the order was cancelled
+    "updated_at",  # when something last happened to the order, such as its delivery
     "line_discount",  # money off this line
     "order_amount",  # paid for the whole order; divided over its lines
     "order_refunded",  # refunded of the whole order; divided over its lines
+    "gross_amount",  # what amount was before refunds, where the export may give it net of them
+    "order_total",  # the order's total, with whatever stands outside of the goods
+    "order_tax",  # tax of the order
+    "order_postage",  # postage of the order
+    "outstanding",  # what is still to be paid of the order's total
+    "currency",  # of the amounts
+    "payment_method",  # how the order is paid
+    "fulfilment",  # whether the order was delivered, by the preset's words
     "refund_flag",  # whether the line was refunded, where its amount is not given
     "kinds",  # how many titles stand in product_name
     "phone",
@@ -81,9 +90,16 @@ class Preset(BaseModel):
         statuses: What the words of ``order_status`` mean; ``word*`` stands for whatever begins so. A
             cancelled order that was paid counts as closed.
         refund_words: What the words of ``refund_flag`` mean.
+        partly_paid: Words of ``order_status`` of orders of which only a part was paid: the total less what is
+            outstanding.
+        delivered: Words of ``fulfilment`` that say that the order was delivered.
+        no_sale_payments: Words of ``payment_method`` of orders that are no sale, such as a test gateway's.
+        no_sale_names: Names of lines whose money is no sale, such as a gift card's.
+        beside_goods: Names of lines whose money stands outside of the order's amount, such as a tip.
         title_separator: The characters that may separate titles.
         fold_keys: Whether customers' keys that are e-mail addresses or mobile numbers have one spelling.
         not_products: SKUs that are no products; ``GIFT*`` means all that begin with GIFT.
+        not_product_names: The same for the articles' names; ``*补差价*`` means all that hold 补差价.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -101,9 +117,15 @@ class Preset(BaseModel):
     credit_note_prefix: str | None = None
     statuses: dict[Status, tuple[str, ...]] = {}
     refund_words: dict[Refund, tuple[str, ...]] = {}
+    partly_paid: tuple[str, ...] = ()
+    delivered: tuple[str, ...] = ()
+    no_sale_payments: tuple[str, ...] = ()
+    no_sale_names: tuple[str, ...] = ()
+    beside_goods: tuple[str, ...] = ()
     title_separator: str = Field(default="，", min_length=1)
     fold_keys: bool = False
     not_products: tuple[str, ...] = ()
+    not_product_names: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _known_columns(self) -> "Preset":
@@ -308,13 +330,26 @@ def _all_names(preset: Preset) -> set[str]:
     return {name for group in groups for name in group}
 
 
+def not_product_names(family: Sequence[Preset]) -> str:
+    """The names of articles that are no products, as :func:`not_product_pattern` of all presets of a shop."""
+    return not_product_pattern(
+        [
+            name
+            for preset in family
+            for name in (*preset.not_product_names, *preset.no_sale_names, *preset.beside_goods)
+        ]
+    )
+
+
 def not_product_pattern(codes: Sequence[str]) -> str:
-    """The codes that are no products as one regular expression for normalised SKUs.
+    """The codes or names that are no products as one regular expression for texts in upper case.
 
     Args:
-        codes: Codes in any case; a trailing ``*`` stands for whatever follows.
+        codes: Codes in any case; a ``*`` before or behind stands for whatever may be there.
     """
     parts = []
     for code in sorted({code.strip().upper() for code in codes}):
-        parts.append(re.escape(code[:-1]) + ".*" if code.endswith("*") else re.escape(code))
+        before = ".*" if code.startswith("*") else ""
+        behind = ".*" if code.endswith("*") else ""
+        parts.append(before + re.escape(code.strip("*")) + behind)
     return f"^({'|'.join(parts)})$" if parts else "^$"

@@ -28,6 +28,7 @@ from rfm_pipeline.ingest.files.texts import PROBLEM, Dirt, peek, text_rows
 from rfm_pipeline.ingest.loading import load_new_files, update_order_lines
 from rfm_pipeline.ingest.presets import load_preset
 from rfm_pipeline.shop import Shop
+from rfm_pipeline.warehouse.columns import MONEY
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline_tests.helpers import make_shop, small_warehouse
 from rfm_pipeline_tests.hypothesis_profiles import examples
@@ -128,21 +129,19 @@ def text_of(count: int = 3, **how: str) -> str:
     ],
 )
 def test_money(text: str, value: str | None) -> None:
-    assert cells.numbers(pl.Series([text]), cells.MONEY).to_list() == [
-        None if value is None else Decimal(value)
-    ]
+    assert cells.numbers(pl.Series([text]), MONEY).to_list() == [None if value is None else Decimal(value)]
 
 
 @pytest.mark.parametrize(
     ("text", "value"), [("1.2345", "1.2345"), ("0.00004", "0"), ("0.00006", "0.0001"), ("-0.00004", "0")]
 )
 def test_money_is_rounded_to_four_places(text: str, value: str) -> None:
-    assert cells.numbers(pl.Series([text]), cells.MONEY).to_list() == [Decimal(value)]
+    assert cells.numbers(pl.Series([text]), MONEY).to_list() == [Decimal(value)]
 
 
 def test_an_empty_amount_is_none_and_the_others_of_its_column_are_read() -> None:
     texts = pl.Series(["1", None, "x", "¥2", "3e1", "4"])
-    assert cells.numbers(texts, cells.MONEY).to_list() == [1, None, None, 2, None, 4]
+    assert cells.numbers(texts, MONEY).to_list() == [1, None, None, 2, None, 4]
 
 
 @given(
@@ -157,7 +156,7 @@ def test_an_amount_means_the_same_however_it_is_written(
     text = dressed.format(f"{amount:,.2f}" if grouped else f"{amount:.2f}")
     if wide:
         text = text.translate({code: code + 0xFEE0 for code in range(0x21, 0x7F)})
-    assert cells.numbers(pl.Series([text]), cells.MONEY).to_list() == [amount]
+    assert cells.numbers(pl.Series([text]), MONEY).to_list() == [amount]
 
 
 def plain_money(text: str) -> Decimal | None:
@@ -169,7 +168,7 @@ def plain_money(text: str) -> Decimal | None:
 
 @given(st.text("0123456789.,-+ E", max_size=8))
 def test_a_text_of_digits_and_signs_is_the_amount_it_says_or_none(text: str) -> None:
-    (value,) = cells.numbers(pl.Series([text]), cells.MONEY).to_list()
+    (value,) = cells.numbers(pl.Series([text]), MONEY).to_list()
     stripped = text.strip()
     before = stripped[:-1].strip()
     # a minus behind a number is one only behind a digit
@@ -236,7 +235,7 @@ def test_a_text_of_digits_and_signs_is_the_amount_it_says_or_none(text: str) -> 
         ("202405011", None),
         ("2024050122101", None),
         ("202405012210011", None),
-        ("2024-05-01 9:03 PM", None),
+        ("2024-05-01 9:03 PM", datetime(2024, 5, 1, 21, 3)),
         ("2024-05-01 09:03:00 CST", None),
         ("2024-05-01 2024-05-02", None),
         ("45413", None),
