@@ -40,6 +40,7 @@ def build_defs(home: Path) -> dg.Definitions:
     # a beta part that this project uses on purpose
     warnings.filterwarnings("ignore", message=r"Parameter `backfill_policy` .*")
     shop = load_shop(home)
+    warehouse = open_warehouse(shop)
     stages = (
         ingest.build_assets(shop),
         diagnose.build_assets(shop),
@@ -53,12 +54,12 @@ def build_defs(home: Path) -> dg.Definitions:
         assets=[asset for stage in stages for asset in stage],
         jobs=jobs,
         schedules=[
-            schedules.build_schedule(shop, job_of["ingest_job"]),
+            schedules.build_schedule(shop, warehouse, job_of["weekly_job"]),
             schedules.build_catch_up(shop, job_of["send_job"]),
         ],
         sensors=[sensors.build_failure_alert(shop), build_week_plan_sensor(shop, job_of)],
         resources={
-            "warehouse": open_warehouse(shop),
+            "warehouse": warehouse,
             "ledger": Ledger(lambda: shop.ledger_url),
             "wecom": wecom_access(shop),
         },

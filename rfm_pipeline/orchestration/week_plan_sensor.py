@@ -11,8 +11,9 @@ What one look does, the first that applies:
 3. Ranges of weeks that are missing, or whose orders were corrected, are made (``history_job``, one run a
    range, no sinks).
 4. When no such range is left, the newest week that the orders cover goes through all stages
-   (``weekly_job``), unless it was already. A week that has just closed begins on Monday at 06:00, after its
-   last orders came in. Weeks that the orders don't cover are held and tried again after each later ingest.
+   (``weekly_job``), unless it was already. A week that has just closed is ``weekly_schedule``'s on Monday at
+   06:00, and this sensor's from ten minutes later on. Weeks that the orders don't cover are held and tried
+   again after each later ingest.
 
 Each decision is carried out once a cause and day: a run bears its cause as a tag, and where today's run for
 the same cause failed, the sensor waits until tomorrow, until newer orders or settings make it another cause,
@@ -56,8 +57,8 @@ from rfm_pipeline.storage.fingerprints import FileState
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import name_range, shop_now
 
-RELEASE_AFTER = timedelta(hours=HOUR, minutes=MINUTE)
-"""A week that has just closed begins when the Monday's schedule looks for its last orders."""
+RELEASE_AFTER = timedelta(hours=HOUR, minutes=MINUTE + 10)
+"""A week that has just closed is the Monday schedule's at first, so that both don't ask for it at once."""
 SECONDS_VARIABLE = "RFM_WEEK_PLAN_SECONDS"
 """Names how many seconds lie between two looks at least, for homes and tests that can't wait for a minute."""
 _SECONDS = 60

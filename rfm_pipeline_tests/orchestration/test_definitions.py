@@ -9,20 +9,21 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
 
 from rfm_pipeline.definitions import build_defs
+from rfm_pipeline.home.warehouse import open_warehouse
 from rfm_pipeline.orchestration.week_plan import Facts, plan_weeks
 from rfm_pipeline.orchestration.week_plan_sensor import RELEASE_AFTER
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.weeks import WEEK
-from rfm_pipeline_tests.helpers import make_shop
+from rfm_pipeline_tests.helpers import diagnose, ingest, make_shop, write_export
 
 SNAPSHOT = Path(__file__).with_name("definitions_snapshot.txt")
 PROJECT = Path(__file__).parents[2]
@@ -144,18 +145,40 @@ def test_the_shops_own_settings_reach_the_partitions_and_the_schedule(tmp_path: 
     ],
 )
 @pytest.mark.parametrize("timezone", ["Asia/Shanghai", "Europe/London", "America/New_York"])
-def test_the_schedule_looks_for_orders_when_the_week_just_closed_may_begin(
+def test_the_schedule_asks_for_the_week_just_closed(
     tmp_path: Path, now: datetime, week: date, timezone: str
 ) -> None:
     shop = make_shop(tmp_path, shop={"timezone": timezone, "first_week": date(2025, 1, 6), "last_week": None})
-    schedule = build_defs(shop.home).resolve_schedule_def("weekly_schedule")
-    assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 6 * * 1", timezone)
-    tick = dg.build_schedule_context(scheduled_execution_time=now.replace(tzinfo=ZoneInfo(timezone)))
-    assert len(schedule.evaluate_tick(tick).run_requests or []) == 1
+    assert [request.partition_key for request in monday_runs(shop, now)] == [str(week)]
     facts = Facts(now, newest_order_at=now)
-    assert plan_weeks(shop, facts, release_after=RELEASE_AFTER).all_stages == (week,)
-    too_early = Facts(now - timedelta(seconds=1), newest_order_at=now)
-    assert plan_weeks(shop, too_early, release_after=RELEASE_AFTER).all_stages == (week - WEEK,)
+    for after, begun in ((timedelta(minutes=9, seconds=59), week - WEEK), (timedelta(minutes=10), week)):
+        plan = plan_weeks(shop, replace(facts, now=now + after), release_after=RELEASE_AFTER)
+        assert plan.all_stages == (begun,)
+
+
+def monday_runs(shop: Shop, now: datetime) -> list[dg.RunRequest]:
+    """The runs that the Monday schedule asks for at a moment on the shop's clock."""
+    schedule = build_defs(shop.home).resolve_schedule_def("weekly_schedule")
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 6 * * 1", shop.shop.timezone)
+    tick = dg.build_schedule_context(scheduled_execution_time=now.replace(tzinfo=shop.zone))
+    return list(schedule.evaluate_tick(tick).run_requests or [])
+
+
+def test_the_schedule_leaves_a_week_to_the_sensor_while_older_weeks_are_missing(tmp_path: Path) -> None:
+    shop = make_shop(tmp_path, shop={"first_week": date(2025, 1, 6), "last_week": None})
+    write_export(shop, "orders.csv", *(f"{n},c{n},2025-01-{n:02},tea,1,5.00" for n in range(6, 27)))
+    warehouse = open_warehouse(shop)
+    ingest(warehouse, shop)
+    monday = datetime(2025, 1, 20, 6)
+    assert monday_runs(shop, monday) == []
+    diagnose(warehouse, shop, [date(2025, 1, 6)])
+    assert [request.partition_key for request in monday_runs(shop, monday)] == ["2025-01-13"]
+
+
+def test_the_schedule_asks_for_nothing_once_the_grid_has_ended(tmp_path: Path) -> None:
+    shop = make_shop(tmp_path, shop={"first_week": date(2025, 1, 6), "last_week": date(2025, 3, 3)})
+    assert len(monday_runs(shop, datetime(2025, 3, 10, 6))) == 1
+    assert monday_runs(shop, datetime(2025, 3, 17, 6)) == []
 
 
 def run_with_home(home: Path, *command: str, dagster_home: Path) -> subprocess.CompletedProcess[str]:

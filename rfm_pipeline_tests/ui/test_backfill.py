@@ -258,6 +258,6 @@ def test_orders_are_looked_for_on_monday_at_six_and_what_is_left_open_daily_at_t
         } } } } }"""
     )["repositoriesOrError"]["nodes"][0]["schedules"]
     running = {"executionTimezone": shop.shop.timezone, "scheduleState": {"status": "RUNNING"}}
-    weekly = {"name": "weekly_schedule", "cronSchedule": "0 6 * * 1", "pipelineName": "ingest_job"}
+    weekly = {"name": "weekly_schedule", "cronSchedule": "0 6 * * 1", "pipelineName": "weekly_job"}
     catch_up = {"name": "catch_up_schedule", "cronSchedule": "0 10 * * *", "pipelineName": "send_job"}
     assert sorted(schedules, key=lambda schedule: schedule["name"]) == [catch_up | running, weekly | running]
