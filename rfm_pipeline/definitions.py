@@ -48,7 +48,7 @@ def build_defs(home: Path) -> dg.Definitions:
         review.build_assets(shop),
         documents.build_assets(shop),
     )
-    jobs = build_jobs(*stages)
+    jobs = build_jobs()
     job_of = {job.name: job for job in jobs}
     return dg.Definitions(
         assets=[asset for stage in stages for asset in stage],
@@ -58,6 +58,8 @@ def build_defs(home: Path) -> dg.Definitions:
             schedules.build_catch_up(shop, job_of["send_job"]),
         ],
         sensors=[sensors.build_failure_alert(shop), build_week_plan_sensor(shop, job_of)],
+        # no ConfigurableResource: Dagster copies those for each run, and shows their fields. The warehouse's
+        # open connection would be lost, the ledger's password shown, and tests would need a context.
         resources={
             "warehouse": warehouse,
             "ledger": Ledger(lambda: shop.ledger_url),

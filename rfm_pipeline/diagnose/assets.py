@@ -10,25 +10,32 @@ import polars as pl
 
 from rfm_pipeline.diagnose import checks, pipeline
 from rfm_pipeline.diagnose.schemas import (
+    BESTSELLERS,
     CUSTOMER_ACTIVITY,
     CUSTOMER_RFM,
     CUSTOMER_SEGMENTS,
+    CUSTOMER_TOTALS,
+    LOW_PRICES,
     NEW_SILENT_CHURNERS,
+    SEGMENT_THRESHOLDS,
     SEGMENTS,
     SILENT_CHURNERS,
 )
 from rfm_pipeline.orchestration.asset_arguments import (
+    Results,
+    Stage,
+    TableAsset,
+    WeeklyStep,
     all_blocking_passed,
     answer_checks,
-    asked_weeks,
-    asset_arguments,
     one_connection,
-    weekly_result,
+    plain_results,
+    table_step,
 )
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 
-STAGE = "diagnose"
+STAGE = Stage("diagnose", settings=("shop", "rules"))
 
 _RFM_LINEAGE = {
     "customer_id": [("customer_activity", "customer_id")],
@@ -49,6 +56,17 @@ _ACTIVITY_LINEAGE = {
     "last_order_at": [("order_lines", "order_at")],
     "last_return_at": [("order_lines", "refund_at"), ("order_lines", "order_at")],
 }
+_TOTALS_LINEAGE = {
+    name: [("customer_activity", source) for source in sources]
+    for name, sources in {
+        "customer_id": ["customer_id"],
+        "frequency": ["orders", "refunded_orders"],
+        "monetary": ["sales", "refunds"],
+        "first_order_at": ["first_order_at"],
+        "last_order_at": ["last_order_at"],
+        "last_return_at": ["last_return_at"],
+    }.items()
+}
 _SEGMENT_LINEAGE = {
     "segment": [
         ("customer_rfm", name) for name in ("frequency", "monetary", "recency_days", "last_return_at")
@@ -66,144 +84,152 @@ _CHURNER_LINEAGE = {
 def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
     """The assets of the stage for one shop."""
 
-    @dg.asset(
-        deps=["order_lines"],
-        **asset_arguments(
+    @dg.multi_asset(
+        **table_step(
             shop,
-            CUSTOMER_ACTIVITY,
             STAGE,
-            "A customer in a week with any order, refund or return. The past added up, so that later steps "
-            "never read the lines again; beside it `customer_totals`, what its older weeks add up to.",
-            checks.CUSTOMER_ACTIVITY_CHECKS,
-            lineage=_ACTIVITY_LINEAGE,
-        ),
+            TableAsset(
+                CUSTOMER_ACTIVITY,
+                "A customer in a week with any order, refund or return. The past added up, so that later "
+                "steps never read the lines again.",
+                deps=["order_lines"],
+                lineage=_ACTIVITY_LINEAGE,
+            ),
+            TableAsset(
+                CUSTOMER_TOTALS,
+                "What a customer's older weeks of customer_activity add up to; made again when one of those "
+                "weeks changes, or when it holds too little of the past.",
+                deps=["customer_activity"],
+                made_by=("customer_totals.sql", pipeline.update_customer_activity),
+                lineage=_TOTALS_LINEAGE,
+            ),
+            checks=checks.CUSTOMER_ACTIVITY_CHECKS,
+        )
     )
     @one_connection
-    def customer_activity(warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult:
+    def customer_activity(warehouse: dg.ResourceParam[Warehouse]) -> Results:
         weeks = pipeline.update_customer_activity(warehouse)
-        rows = warehouse.read("select count(*) as n from customer_activity")["n"][0]
         answers = answer_checks(warehouse, shop, checks.CUSTOMER_ACTIVITY_CHECKS)
         if all_blocking_passed(answers):
             pipeline.note_activity_checked(warehouse)
-        return dg.MaterializeResult(
-            metadata={"dagster/row_count": rows, "weeks_added_up": len(weeks)},
-            check_results=answers,
+        yield from plain_results(
+            warehouse,
+            CUSTOMER_ACTIVITY,
+            after=(CUSTOMER_TOTALS,),
+            metadata={"weeks_added_up": len(weeks)},
+            answers=answers,
         )
 
-    @dg.asset(
-        deps=[customer_activity],
-        **asset_arguments(
+    @dg.multi_asset(
+        **table_step(
             shop,
-            CUSTOMER_RFM,
             STAGE,
-            "Recency, frequency and monetary value of every customer, as known at the end of the week.",
-            checks.CUSTOMER_RFM_CHECKS,
-            lineage=_RFM_LINEAGE,
-        ),
+            TableAsset(
+                CUSTOMER_RFM,
+                "Recency, frequency and monetary value of every customer, as known at the end of the week.",
+                deps=["customer_activity", "customer_totals"],
+                lineage=_RFM_LINEAGE,
+            ),
+            checks=checks.CUSTOMER_RFM_CHECKS,
+        )
     )
     @one_connection
-    def customer_rfm(
-        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
-    ) -> dg.MaterializeResult:
-        weeks = asked_weeks(context)
-        rows = pipeline.write_customer_rfm(warehouse, shop, weeks)
-        return weekly_result(
-            context,
-            warehouse,
-            shop,
-            CUSTOMER_RFM,
-            rows,
-            checks.CUSTOMER_RFM_CHECKS,
-            params={"max_order_gap_days": shop.rules.max_order_gap_days},
+    def customer_rfm(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> Results:
+        step = WeeklyStep(context, warehouse, shop, CUSTOMER_RFM)
+        pipeline.write_customer_rfm(warehouse, shop, step.weeks)
+        yield from step.results(
+            checks.CUSTOMER_RFM_CHECKS, params={"max_order_gap_days": shop.rules.max_order_gap_days}
         )
 
-    @dg.asset(
-        deps=[customer_rfm],
-        **asset_arguments(
+    @dg.multi_asset(
+        **table_step(
             shop,
-            CUSTOMER_SEGMENTS,
             STAGE,
-            "Every customer in exactly one of seven segments (and eight retail classes), with the "
-            "thresholds in force beside it (segment_thresholds). The week as a picture: *quadrants* in the "
-            "metadata, *Show Markdown*.",
-            checks.CUSTOMER_SEGMENTS_CHECKS,
-            lineage=_SEGMENT_LINEAGE,
-        ),
+            TableAsset(
+                SEGMENT_THRESHOLDS,
+                "The thresholds in force in the week, and how many customers it had.",
+                deps=["customer_rfm"],
+            ),
+            TableAsset(
+                CUSTOMER_SEGMENTS,
+                "Every customer in exactly one of seven segments (and eight retail classes), by the week's "
+                "segment_thresholds. The week as a picture: *quadrants* in the metadata, *Show Markdown*.",
+                deps=["customer_rfm", "segment_thresholds"],
+                lineage=_SEGMENT_LINEAGE,
+            ),
+            checks=checks.CUSTOMER_SEGMENTS_CHECKS,
+        )
     )
     @one_connection
     def customer_segments(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
-    ) -> dg.MaterializeResult:
-        weeks = asked_weeks(context)
-        rows = pipeline.write_customer_segments(warehouse, shop, weeks)
-        return weekly_result(
-            context,
-            warehouse,
-            shop,
-            CUSTOMER_SEGMENTS,
-            rows,
-            checks.CUSTOMER_SEGMENTS_CHECKS,
-            metadata=_segment_metadata(warehouse, shop, weeks[-1]),
+    ) -> Results:
+        step = WeeklyStep(context, warehouse, shop, CUSTOMER_SEGMENTS, before=(SEGMENT_THRESHOLDS,))
+        pipeline.write_customer_segments(warehouse, shop, step.weeks)
+        yield from step.results(
+            checks.CUSTOMER_SEGMENTS_CHECKS, metadata=_segment_metadata(warehouse, shop, step.weeks[-1])
         )
 
-    @dg.asset(
-        deps=[customer_segments, "order_lines"],
-        **asset_arguments(
+    @dg.multi_asset(
+        **table_step(
             shop,
-            SILENT_CHURNERS,
             STAGE,
-            "Bought once or twice, never complained, never came back: class A bought a bestseller, B only "
-            "clearance or cheap goods, C neither (bestsellers and low_prices beside it).",
-            checks.SILENT_CHURNERS_CHECKS,
-            lineage=_CHURNER_LINEAGE,
-        ),
+            TableAsset(
+                BESTSELLERS,
+                "The products in most orders of the year before, by rank; clearance left out.",
+                deps=["order_lines"],
+            ),
+            TableAsset(
+                LOW_PRICES,
+                "The price up to which a product counts as low-priced in the week.",
+                deps=["order_lines"],
+            ),
+            TableAsset(
+                SILENT_CHURNERS,
+                "Bought once or twice, never complained, never came back: class A bought one of the "
+                "bestsellers, B only clearance or goods up to low_prices, C neither.",
+                deps=["customer_segments", "order_lines", "bestsellers", "low_prices"],
+                lineage=_CHURNER_LINEAGE,
+            ),
+            checks=checks.SILENT_CHURNERS_CHECKS,
+        )
     )
     @one_connection
-    def silent_churners(
-        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
-    ) -> dg.MaterializeResult:
-        weeks = asked_weeks(context)
-        rows = pipeline.write_silent_churners(warehouse, shop, weeks)
-        return weekly_result(
-            context,
-            warehouse,
-            shop,
-            SILENT_CHURNERS,
-            rows,
+    def silent_churners(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> Results:
+        step = WeeklyStep(context, warehouse, shop, SILENT_CHURNERS, before=(BESTSELLERS, LOW_PRICES))
+        pipeline.write_silent_churners(warehouse, shop, step.weeks)
+        yield from step.results(
             checks.SILENT_CHURNERS_CHECKS,
-            metadata=_class_metadata(warehouse, SILENT_CHURNERS.name, weeks[-1]),
+            metadata=_class_metadata(warehouse, SILENT_CHURNERS.name, step.weeks[-1]),
         )
 
-    @dg.asset(
-        deps=[
-            dg.AssetDep(
-                silent_churners,
-                # this week and the one before it
-                partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=0),
-            )
-        ],
-        **asset_arguments(
+    @dg.multi_asset(
+        **table_step(
             shop,
-            NEW_SILENT_CHURNERS,
             STAGE,
-            "Silent churners of the week who were none the week before.",
-            checks.NEW_SILENT_CHURNERS_CHECKS,
-        ),
+            TableAsset(
+                NEW_SILENT_CHURNERS,
+                "Silent churners of the week who were none the week before.",
+                deps=[
+                    dg.AssetDep(
+                        "silent_churners",
+                        # this week and the one before it
+                        partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=0),
+                    )
+                ],
+            ),
+            checks=checks.NEW_SILENT_CHURNERS_CHECKS,
+        )
     )
     @one_connection
     def new_silent_churners(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
-    ) -> dg.MaterializeResult:
-        weeks = asked_weeks(context)
-        rows = pipeline.write_new_silent_churners(warehouse, shop, weeks)
-        return weekly_result(
-            context,
-            warehouse,
-            shop,
-            NEW_SILENT_CHURNERS,
-            rows,
+    ) -> Results:
+        step = WeeklyStep(context, warehouse, shop, NEW_SILENT_CHURNERS)
+        pipeline.write_new_silent_churners(warehouse, shop, step.weeks)
+        yield from step.results(
             checks.NEW_SILENT_CHURNERS_CHECKS,
-            metadata=_class_metadata(warehouse, NEW_SILENT_CHURNERS.name, weeks[-1]),
+            metadata=_class_metadata(warehouse, NEW_SILENT_CHURNERS.name, step.weeks[-1]),
         )
 
     return [customer_activity, customer_rfm, customer_segments, silent_churners, new_silent_churners]

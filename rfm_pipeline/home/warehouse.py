@@ -5,6 +5,7 @@ Not ``warehouse``'s, which knows no stage: on Spark it must be said which tables
 
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
+from rfm_pipeline.warehouse.schema import Table
 
 
 def open_warehouse(shop: Shop) -> Warehouse:
@@ -24,9 +25,22 @@ def open_warehouse(shop: Shop) -> Warehouse:
     )
 
 
+def is_on_spark(shop: Shop, table: Table) -> bool:
+    """Whether a table is made and kept by Spark."""
+    return shop.warehouse.engine == "spark" and table.name in _spark_tables(shop)
+
+
+def _spark_tables(shop: Shop) -> dict[str, Table]:
+    """The tables that Spark makes, by name: the diagnosis, and the lines where they come from a dataset."""
+    from rfm_pipeline.diagnose.schemas import TABLES
+    from rfm_pipeline.ingest.schemas import ORDER_LINES
+
+    tables = TABLES if shop.orders.dataset is None else (*TABLES, ORDER_LINES)
+    return {table.name: table for table in tables}
+
+
 def _on_spark(shop: Shop) -> Warehouse:
     # slow to load, and most shops never need it
-    from rfm_pipeline.diagnose import schemas
     from rfm_pipeline.ingest.schemas import ORDER_LINES
     from rfm_pipeline.warehouse.spark.cluster import ClusterSettings, require_spark
     from rfm_pipeline.warehouse.spark.engine import SparkWarehouse
@@ -41,15 +55,13 @@ def _on_spark(shop: Shop) -> Warehouse:
         conf=limits.spark.conf,
         log=shop.warehouse_path.with_name("spark.log"),
     )
-    made = {table.name: table for table in schemas.TABLES}
-    lines = {ORDER_LINES.name: ORDER_LINES}
     return SparkWarehouse(
         path=shop.warehouse_path,
         memory_limit=cluster.catalog_memory,
         threads=limits.threads,
         lock_wait_seconds=limits.lock_wait_seconds,
         store=TableStore(shop.spark_tables),
-        on_spark=made if shop.orders.dataset is None else made | lines,
-        copied=lines if shop.orders.dataset is None else {},
+        on_spark=_spark_tables(shop),
+        copied={ORDER_LINES.name: ORDER_LINES} if shop.orders.dataset is None else {},
         cluster=cluster,
     )

@@ -1,95 +1,154 @@
-"""The ingest stage's assets: ``raw_orders`` and ``order_lines``."""
+"""The ingest stage's assets: ``raw_orders`` and ``order_lines``, with the tables beside them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
+from rfm_pipeline.ingest.batches import insert_batch
 from rfm_pipeline.ingest.checks import ORDER_LINES_CHECKS, RAW_ORDERS_CHECKS
+from rfm_pipeline.ingest.files.reading import read_rows
 from rfm_pipeline.ingest.loading import LoadReport, load_new_orders, note_checked, update_order_lines
 from rfm_pipeline.ingest.report import FILE_COLUMNS, files_in_force, rejected_by_reason, write_report
-from rfm_pipeline.ingest.schemas import ORDER_LINES, RAW_ORDERS
+from rfm_pipeline.ingest.schemas import (
+    ORDER_BATCHES,
+    ORDER_CONTACTS,
+    ORDER_LINES,
+    RAW_ORDERS,
+    REJECTED_ROWS,
+    UNPAID_ORDERS,
+)
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.orchestration.asset_arguments import (
+    Results,
+    Stage,
+    TableAsset,
     all_blocking_passed,
     answer_checks,
-    asset_arguments,
     one_connection,
     permanent_failures,
+    plain_results,
+    table_step,
 )
+from rfm_pipeline.orchestration.versions import exports_version
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import shop_now
 
-STAGE = "ingest"
+STAGE = Stage("ingest", settings=("shop", "orders"))
 _ROWS_SHOWN = 200
 
 
 def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
     """The assets of the stage for one shop."""
+    landed = _landed_kinds(shop)
 
-    @dg.asset(
-        **asset_arguments(
+    @dg.multi_asset(
+        **table_step(
             shop,
-            RAW_ORDERS,
             STAGE,
-            "Order lines as landed, typed, with batch, file row and reason of what was rejected "
-            "(order_batches, rejected_rows, unpaid_orders). A file is read once; a changed file replaces its "
-            "rows. Of a database, the orders that changed since the last read.",
-            RAW_ORDERS_CHECKS,
-            kinds=frozenset({"duckdb", "polars", "csv"}),
+            TableAsset(
+                RAW_ORDERS,
+                "Order lines as landed, typed, with batch and file row. A file is read once; a changed file "
+                "replaces its rows. Of a database, the orders that changed since the last read.",
+                made_by=(insert_batch, read_rows),
+                kinds=landed,
+            ),
+            TableAsset(
+                REJECTED_ROWS,
+                "The rows that could not be read: file, row number, reason, and the row's text.",
+                made_by=(insert_batch, read_rows),
+                kinds=landed,
+            ),
+            TableAsset(
+                UNPAID_ORDERS,
+                "The orders that an export holds as unpaid or cancelled before payment.",
+                made_by=(insert_batch, read_rows),
+                kinds=landed,
+            ),
+            TableAsset(
+                ORDER_BATCHES,
+                "The exports that were read: content, preset, and what became of their rows.",
+                deps=["raw_orders"],
+                made_by=(insert_batch, read_rows),
+                kinds=landed,
+            ),
+            checks=RAW_ORDERS_CHECKS,
         )
     )
     def raw_orders(
         context: dg.AssetExecutionContext,
         warehouse: dg.ResourceParam[Warehouse],
         ledger: dg.ResourceParam[Ledger],
-    ) -> dg.MaterializeResult:
+    ) -> Results:
         # not on one connection: typing a large file takes long, and the warehouse isn't needed meanwhile
         with permanent_failures():
             report = load_new_orders(warehouse, shop, context.log.info, ledger)
         written = write_report(shop, warehouse, report, shop_now(shop))
         in_force = files_in_force(warehouse, _ROWS_SHOWN)
         reasons = rejected_by_reason(warehouse, in_force)
-        rows = warehouse.read("select count(*) as n from raw_orders")["n"][0]
-        return dg.MaterializeResult(
+        with warehouse.transaction() as session:
+            version = exports_version(session)
+        yield from plain_results(
+            warehouse,
+            RAW_ORDERS,
+            after=(REJECTED_ROWS, UNPAID_ORDERS, ORDER_BATCHES),
             metadata={
-                "dagster/row_count": rows,
                 **_load_metadata(report, in_force, reasons),
                 **({} if written is None else {"report": dg.MetadataValue.path(str(written))}),
             },
-            check_results=answer_checks(warehouse, shop, RAW_ORDERS_CHECKS),
+            answers=answer_checks(warehouse, shop, RAW_ORDERS_CHECKS),
+            data_version=version,
         )
 
-    @dg.asset(
-        deps=[raw_orders],
-        **asset_arguments(
+    @dg.multi_asset(
+        **table_step(
             shop,
-            ORDER_LINES,
             STAGE,
-            "The lines of the current truth: of every order, the lines of the latest export that holds it. "
-            "Beside it, how its buyers can be reached (order_contacts).",
-            ORDER_LINES_CHECKS,
-        ),
+            TableAsset(
+                ORDER_LINES,
+                "The lines of the current truth: of every order, the lines of the latest export that holds "
+                "it.",
+                deps=["raw_orders", "unpaid_orders"],
+                made_by=("current_rows.sql", "assembled_lines.sql", "order_lines.sql"),
+            ),
+            TableAsset(
+                ORDER_CONTACTS,
+                "How the buyers of the orders can be reached, where the exports say.",
+                deps=["raw_orders"],
+            ),
+            checks=ORDER_LINES_CHECKS,
+        )
     )
     @one_connection
-    def order_lines(warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult:
+    def order_lines(warehouse: dg.ResourceParam[Warehouse]) -> Results:
         done = update_order_lines(warehouse, shop)
-        rows = warehouse.read("select count(*) as n from order_lines")["n"][0]
         answers = answer_checks(warehouse, shop, ORDER_LINES_CHECKS)
         if all_blocking_passed(answers):
             note_checked(warehouse)
-        return dg.MaterializeResult(
+        yield from plain_results(
+            warehouse,
+            ORDER_LINES,
+            after=(ORDER_CONTACTS,),
             metadata={
-                "dagster/row_count": rows,
                 "orders_touched": done["orders"],
                 "lines_written": done["lines"],
                 "weeks_changed": done["weeks"],
             },
-            check_results=answers,
+            answers=answers,
         )
 
     return [raw_orders, order_lines]
+
+
+def _landed_kinds(shop: Shop) -> frozenset[str]:
+    """Where the orders come from, and what types them."""
+    sources = {
+        "files": {"csv", "polars"},
+        "database": {"database", "polars"},
+        "parquet": {"parquet", "spark"},
+    }
+    return frozenset({"duckdb", *sources[shop.orders.kind]})
 
 
 def _load_metadata(

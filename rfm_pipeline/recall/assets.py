@@ -12,22 +12,29 @@ from typing import Any
 
 import dagster as dg
 
-from rfm_pipeline.contacts.messages import UNNAMED_PRODUCT, compile_messages
+from rfm_pipeline.contacts.messages import UNNAMED_PRODUCT, compile_messages, write_messages
 from rfm_pipeline.contacts.order_contacts import read_order_contacts
 from rfm_pipeline.contacts.outreach import OutreachReport, write_outreach_log
 from rfm_pipeline.contacts.reach import Reach, read_reach
-from rfm_pipeline.contacts.schemas import OUTREACH_LOG
+from rfm_pipeline.contacts.schemas import OUTREACH_FINDINGS, OUTREACH_LOG
 from rfm_pipeline.errors import LedgerBusyError
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.orchestration.asset_arguments import (
+    OPERATIONS,
+    TOUCHES_CUSTOMERS,
+    Results,
+    Stage,
+    TableAsset,
+    WeeklyStep,
     answer_checks,
     asked_weeks,
-    asset_arguments,
     handout_arguments,
     one_connection,
     permanent_failures,
-    weekly_result,
+    plain_results,
+    table_step,
 )
+from rfm_pipeline.orchestration.versions import version_of_run
 from rfm_pipeline.recall import checks, guards, tagging, team
 from rfm_pipeline.recall.listing import write_recall_list
 from rfm_pipeline.recall.problems import write_problems
@@ -47,7 +54,7 @@ from rfm_pipeline.warehouse.checks import TableCheck
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import shop_now
 
-STAGE = "recall"
+STAGE = Stage("recall", settings=("shop", "rules", "recall"))
 _LEDGER_KINDS = frozenset({"duckdb", "sqlite"})
 
 
@@ -65,62 +72,78 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
     compile_messages(shop)
     required = checks.required_before_sending(earlier_checks)
 
-    @dg.asset(
-        # the orders' contacts say whose phone number a row names
-        deps=["order_lines"],
-        **asset_arguments(
+    team_files = _LEDGER_KINDS | {"xlsx", "csv"}
+
+    @dg.multi_asset(
+        **table_step(
             shop,
-            OUTREACH_LOG,
             STAGE,
-            "What came of contacting the listed, as the team wrote it down: the files of outreach/ and work "
-            "lists filled in in place. Who refused is left alone from then on.",
-            checks.OUTREACH_LOG_CHECKS,
-            kinds=_LEDGER_KINDS | {"xlsx", "csv"},
-        ),
+            TableAsset(
+                OUTREACH_LOG,
+                "What came of contacting the listed, as the team wrote it down: the files of outreach/ and "
+                "work lists filled in in place. Who refused is left alone from then on.",
+                # the orders' contacts say whose phone number a row names
+                deps=["order_contacts"],
+                made_by=(write_outreach_log,),
+                kinds=team_files,
+                owner=OPERATIONS,
+            ),
+            TableAsset(
+                OUTREACH_FINDINGS,
+                "The rows and files of outreach/ that somebody must look at, with what was expected.",
+                deps=["order_contacts"],
+                made_by=(write_outreach_log,),
+                kinds=team_files,
+                owner=OPERATIONS,
+            ),
+            checks=checks.OUTREACH_LOG_CHECKS,
+        )
     )
     @one_connection
     def outreach_log(
         context: dg.AssetExecutionContext,
         warehouse: dg.ResourceParam[Warehouse],
         ledger: dg.ResourceParam[Ledger],
-    ) -> dg.MaterializeResult:
+    ) -> Results:
         report = write_outreach_log(warehouse, ledger, shop, shop_now(shop))
         if report.findings_file is not None:
             context.log.warning(f"outcome files have rows to look at: {report.findings_file}")
         known = {"holdout_contacts_known": shop.recall.holdout_contacts_known}
-        return dg.MaterializeResult(
+        yield from plain_results(
+            warehouse,
+            OUTREACH_LOG,
+            after=(OUTREACH_FINDINGS,),
             metadata=_outreach(report),
-            check_results=answer_checks(warehouse, shop, checks.OUTREACH_LOG_CHECKS, params=known),
+            answers=answer_checks(warehouse, shop, checks.OUTREACH_LOG_CHECKS, params=known),
+            data_version=version_of_run(context),
         )
 
-    @dg.asset(
-        deps=["new_silent_churners", "silent_churners", outreach_log],
-        **asset_arguments(
+    @dg.multi_asset(
+        **table_step(
             shop,
-            RECALL_LIST,
             STAGE,
-            "Who is to be contacted this week, with offer and words, and who is left alone to measure "
-            "against. Sealed when the tags go out.",
-            checks.RECALL_LIST_CHECKS,
-            kinds=_LEDGER_KINDS | {"jinja"},
-        ),
+            TableAsset(
+                RECALL_LIST,
+                "Who is to be contacted this week, with offer and words, and who is left alone to measure "
+                "against. Sealed when the tags go out.",
+                deps=["new_silent_churners", "silent_churners", "outreach_log", "order_contacts"],
+                made_by=("recall_queue.sql", "recall_list.sql", write_recall_list, write_messages),
+                kinds=_LEDGER_KINDS | {"jinja"},
+            ),
+            checks=checks.RECALL_LIST_CHECKS,
+        )
     )
     @one_connection
     def recall_list(
         context: dg.AssetExecutionContext,
         warehouse: dg.ResourceParam[Warehouse],
         ledger: dg.ResourceParam[Ledger],
-    ) -> dg.MaterializeResult:
-        weeks = asked_weeks(context)
+    ) -> Results:
+        step = WeeklyStep(context, warehouse, shop, RECALL_LIST)
         reach = _reach(warehouse, shop)
-        report = write_recall_list(warehouse, ledger, shop, reach, weeks)
-        newest = weeks[-1]
-        return weekly_result(
-            context,
-            warehouse,
-            shop,
-            RECALL_LIST,
-            report.rows,
+        report = write_recall_list(warehouse, ledger, shop, reach, step.weeks)
+        newest = step.weeks[-1]
+        yield from step.results(
             checks.RECALL_LIST_CHECKS,
             params={
                 "holdout_share": shop.recall.holdout_share,
@@ -134,19 +157,23 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
                 "optouts_without_customer": reach.unmatched,
                 **_arms(warehouse, newest),
             },
+            data_version=version_of_run(context),
         )
 
-    @dg.asset(
-        deps=[recall_list, "customer_rfm"],
-        **asset_arguments(
+    @dg.multi_asset(
+        **table_step(
             shop,
-            TAG_PLAN,
             STAGE,
-            "Tags to add and to remove this week: what should be, minus what the ledger says is. With WeCom "
-            "connected, says how many customers are matched there and how many calls it takes.",
-            checks.TAG_PLAN_CHECKS,
-            kinds=_LEDGER_KINDS,
-        ),
+            TableAsset(
+                TAG_PLAN,
+                "Tags to add and to remove this week: what should be, minus what the ledger says is. With "
+                "WeCom connected, says how many customers are matched there and how many calls it takes.",
+                deps=["recall_list", "customer_rfm", "order_contacts"],
+                made_by=("tag_plan.sql", tagging.write_tag_plan),
+                kinds=_LEDGER_KINDS,
+            ),
+            checks=checks.TAG_PLAN_CHECKS,
+        )
     )
     @one_connection
     def tag_plan(
@@ -154,41 +181,45 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
         warehouse: dg.ResourceParam[Warehouse],
         ledger: dg.ResourceParam[Ledger],
         wecom: WecomAccess,
-    ) -> dg.MaterializeResult:
-        weeks = asked_weeks(context)
+    ) -> Results:
+        step = WeeklyStep(context, warehouse, shop, TAG_PLAN)
+        weeks = step.weeks
         reach = _reach(warehouse, shop)
-        rows = tagging.write_tag_plan(warehouse, ledger, shop, reach, weeks)
+        tagging.write_tag_plan(warehouse, ledger, shop, reach, weeks)
         is_to_send = guards.refuse_weeks(shop, weeks, context.run.tags, shop_now(shop)) is None
         seen = preview(warehouse, ledger, shop, reach, wecom, weeks[0]) if is_to_send else {}
-        return weekly_result(
-            context,
-            warehouse,
-            shop,
-            TAG_PLAN,
-            rows,
+        yield from step.results(
             checks.TAG_PLAN_CHECKS,
             metadata=_actions(warehouse, weeks[-1]) | seen,
+            data_version=version_of_run(context),
         )
 
-    @dg.asset(
-        deps=[tag_plan],
-        **asset_arguments(
+    @dg.multi_asset(
+        **table_step(
             shop,
-            CUSTOMER_TAGS,
             STAGE,
-            "Carries out the tag plan and says what came of it. Refuses backfills, ranges, past weeks, "
-            "plans that are too large, and data whose checks have not passed.",
-            checks.CUSTOMER_TAGS_CHECKS,
-            kinds=_LEDGER_KINDS | {"csv", "wecom"},
-        ),
+            TableAsset(
+                CUSTOMER_TAGS,
+                "Carries out the tag plan and says what came of it. Refuses backfills, ranges, past weeks, "
+                "plans that are too large, and data whose checks have not passed.",
+                deps=["tag_plan", "recall_list", "order_contacts"],
+                made_by=(tagging.write_customer_tags,),
+                kinds=_LEDGER_KINDS | {"csv", "wecom"},
+                owner=OPERATIONS,
+                tags={TOUCHES_CUSTOMERS: "true"},
+            ),
+            checks=checks.CUSTOMER_TAGS_CHECKS,
+        )
     )
     def customer_tags(
         context: dg.AssetExecutionContext,
         warehouse: dg.ResourceParam[Warehouse],
         ledger: dg.ResourceParam[Ledger],
         wecom: WecomAccess,
-    ) -> dg.MaterializeResult:
-        weeks = asked_weeks(context)
+    ) -> Results:
+        with permanent_failures():
+            step = WeeklyStep(context, warehouse, shop, CUSTOMER_TAGS)
+        weeks = step.weeks
         is_confirmed = CONFIRMED_TAG in context.run.tags
         with permanent_failures():
             with warehouse.kept_open():
@@ -212,20 +243,17 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
                     # takes minutes where calls are made: nobody has to wait for the warehouse meanwhile
                     outcome = _send(warehouse, ledger, shop, weeks[0], people, sink)
             finally:
-                rows = tagging.write_customer_tags(warehouse, ledger, weeks)
+                tagging.write_customer_tags(warehouse, ledger, weeks)
             with warehouse.kept_open():
-                return weekly_result(
-                    context,
-                    warehouse,
-                    shop,
-                    CUSTOMER_TAGS,
-                    rows,
-                    checks.CUSTOMER_TAGS_CHECKS,
-                    metadata=outcome,
-                )
+                results = [
+                    *step.results(
+                        checks.CUSTOMER_TAGS_CHECKS, metadata=outcome, data_version=version_of_run(context)
+                    )
+                ]
+        yield from results
 
     @dg.asset(
-        deps=[customer_tags],
+        deps=["customer_tags", "order_contacts"],
         **handout_arguments(
             shop,
             "ops_worklist",
@@ -234,6 +262,9 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
             "the text-message platform and the coupon import beside it. Made from the ledger; a workbook "
             "that the team has written into is left as it is.",
             frozenset({"xlsx", "csv"}),
+            owner=OPERATIONS,
+            has_personal_data=True,
+            tags={TOUCHES_CUSTOMERS: "true"},
         ),
         check_specs=[
             dg.AssetCheckSpec(
@@ -289,7 +320,6 @@ def build_assets(shop: Shop, earlier_checks: Sequence[TableCheck]) -> list[dg.As
 def _outreach(report: OutreachReport) -> dict[str, Any]:
     """Counts of the log; no value of a row."""
     return {
-        "dagster/row_count": report.rows,
         "files": report.files,
         "rows_read": report.rows_read,
         "rows_taken": report.rows_taken,

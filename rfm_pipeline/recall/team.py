@@ -10,7 +10,14 @@ import dagster as dg
 from rfm_pipeline.contacts.order_contacts import read_order_contacts
 from rfm_pipeline.contacts.reach import read_reach
 from rfm_pipeline.ledger import Ledger
-from rfm_pipeline.orchestration.asset_arguments import asked_weeks, handout_arguments, one_connection
+from rfm_pipeline.orchestration.asset_arguments import (
+    OPERATIONS,
+    TOUCHES_TEAM,
+    Stage,
+    asked_weeks,
+    handout_arguments,
+    one_connection,
+)
 from rfm_pipeline.recall import weekly_summary
 from rfm_pipeline.recall.resources import WecomAccess
 from rfm_pipeline.shop import Shop
@@ -19,11 +26,11 @@ from rfm_pipeline.warehouse.duckdb import Warehouse
 TO_DO = "look into the group; what is missing there is sent by `rfm recall announce --again`"
 
 
-def build_assets(shop: Shop, stage: str) -> list[dg.AssetsDefinition]:
+def build_assets(shop: Shop, stage: Stage) -> list[dg.AssetsDefinition]:
     """The assets that speak to the team of one shop."""
 
     @dg.asset(
-        deps=["ops_worklist"],
+        deps=["ops_worklist", "order_contacts"],
         **handout_arguments(
             shop,
             "team_message",
@@ -32,6 +39,10 @@ def build_assets(shop: Shop, stage: str) -> list[dg.AssetsDefinition]:
             "Each of them once, whatever is re-run. Refuses backfills, ranges, past weeks, and weeks without "
             "a work list.",
             frozenset({"wecom", "sqlite"}),
+            owner=OPERATIONS,
+            # the work list goes with it
+            has_personal_data=True,
+            tags={TOUCHES_TEAM: "true"},
         ),
         check_specs=[
             dg.AssetCheckSpec(

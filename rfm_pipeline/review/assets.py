@@ -10,33 +10,45 @@ import polars as pl
 
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.orchestration.asset_arguments import (
-    asked_weeks,
-    asset_arguments,
+    SQL_KINDS,
+    Results,
+    Stage,
+    TableAsset,
+    WeeklyStep,
     one_connection,
-    weekly_result,
+    table_step,
 )
+from rfm_pipeline.orchestration.versions import version_of_run
 from rfm_pipeline.review import checks
 from rfm_pipeline.review.effect import write_recall_effect
+from rfm_pipeline.review.inputs import tagged_customers
 from rfm_pipeline.review.models.backtest import write_value_backtest
+from rfm_pipeline.review.models.bgnbd import fit_bg_nbd
 from rfm_pipeline.review.models.dormancy import write_dormancy_curve
 from rfm_pipeline.review.models.returners import write_returner_value
 from rfm_pipeline.review.models.sleeping import write_sleeping_value
+from rfm_pipeline.review.models.value import forecast
 from rfm_pipeline.review.outcomes import write_recall_outcomes
 from rfm_pipeline.review.schemas import (
+    BACKTEST_SUMMARY,
+    DORMANCY_ADVICE,
     DORMANCY_CURVE,
     RECALL_EFFECT,
     RECALL_OUTCOMES,
     RETURNER_VALUE,
+    SLEEPING_TOTALS,
     SLEEPING_VALUE,
     VALUE_BACKTEST,
     VALUE_DAYS,
 )
+from rfm_pipeline.review.statistics import wilson
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 
-STAGE = "review"
-_LEDGER_KINDS = frozenset({"duckdb", "sql", "sqlite"})
-_STATISTICS_KINDS = frozenset({"duckdb", "sql", "python"})
+STAGE = Stage("review", settings=("shop", "rules", "review"))
+_LEDGER_KINDS = SQL_KINDS | {"sqlite"}
+_STATISTICS_KINDS = SQL_KINDS | {"python"}
+_ANSWERS = "recall_answers.sql"
 
 _LINES_LATER = [("order_lines", "amount"), ("order_lines", "refunded_amount"), ("order_lines", "order_at")]
 _OUTCOMES_LINEAGE = {
@@ -81,172 +93,191 @@ _DORMANCY_LINEAGE = {
 def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
     """The assets of the stage for one shop."""
 
-    @dg.asset(
-        deps=["customer_tags", "outreach_log", "order_lines"],
-        **asset_arguments(
+    @dg.multi_asset(
+        **table_step(
             shop,
-            RECALL_OUTCOMES,
             STAGE,
-            "Per campaign week, class and arm: how many were reached, how many came back in the response "
-            "window and what they spent, growing week by week until the window closes, then fixed.",
-            checks.RECALL_OUTCOMES_CHECKS,
-            kinds=_LEDGER_KINDS,
-            lineage=_OUTCOMES_LINEAGE,
-        ),
+            TableAsset(
+                RECALL_OUTCOMES,
+                "Per campaign week, class and arm: how many were reached, how many came back in the response "
+                "window and what they spent, growing week by week until the window closes, then fixed.",
+                deps=["customer_tags", "outreach_log", "order_lines"],
+                made_by=(_ANSWERS, "recall_outcomes.sql", tagged_customers),
+                kinds=_LEDGER_KINDS,
+                lineage=_OUTCOMES_LINEAGE,
+            ),
+            checks=checks.RECALL_OUTCOMES_CHECKS,
+        )
     )
     @one_connection
     def recall_outcomes(
         context: dg.AssetExecutionContext,
         warehouse: dg.ResourceParam[Warehouse],
         ledger: dg.ResourceParam[Ledger],
-    ) -> dg.MaterializeResult:
-        rows = write_recall_outcomes(warehouse, ledger, shop, asked_weeks(context))
-        return weekly_result(context, warehouse, shop, RECALL_OUTCOMES, rows, checks.RECALL_OUTCOMES_CHECKS)
+    ) -> Results:
+        step = WeeklyStep(context, warehouse, shop, RECALL_OUTCOMES)
+        write_recall_outcomes(warehouse, ledger, shop, step.weeks)
+        yield from step.results(checks.RECALL_OUTCOMES_CHECKS, data_version=version_of_run(context))
 
-    @dg.asset(
-        deps=[recall_outcomes, "order_lines"],
-        **asset_arguments(
+    @dg.multi_asset(
+        **table_step(
             shop,
-            RECALL_EFFECT,
             STAGE,
-            "Recall against hold-out, per campaign and pooled: difference in response rate (Newcombe) and in "
-            "net sales per customer (Welch, bootstrap beside it), what is due to the recall, and a verdict. "
-            "By assignment. As a picture: *effect* in the metadata, *Show Markdown*.",
-            checks.RECALL_EFFECT_CHECKS,
-            kinds=_LEDGER_KINDS | {"python"},
-            lineage=_EFFECT_LINEAGE,
-        ),
+            TableAsset(
+                RECALL_EFFECT,
+                "Recall against hold-out, per campaign and pooled: difference in response rate (Newcombe) "
+                "and in net sales per customer (Welch, bootstrap beside it), what is due to the recall, and "
+                "a verdict. By assignment. As a picture: *effect* in the metadata, *Show Markdown*.",
+                deps=["recall_outcomes", "outreach_log", "order_lines"],
+                made_by=(_ANSWERS, "recall_outcomes.sql", write_recall_effect, wilson),
+                kinds=_LEDGER_KINDS | {"python"},
+                lineage=_EFFECT_LINEAGE,
+            ),
+            checks=checks.RECALL_EFFECT_CHECKS,
+        )
     )
     @one_connection
     def recall_effect(
         context: dg.AssetExecutionContext,
         warehouse: dg.ResourceParam[Warehouse],
         ledger: dg.ResourceParam[Ledger],
-    ) -> dg.MaterializeResult:
-        weeks = asked_weeks(context)
-        rows = write_recall_effect(warehouse, ledger, shop, weeks)
-        return weekly_result(
-            context,
-            warehouse,
-            shop,
-            RECALL_EFFECT,
-            rows,
+    ) -> Results:
+        step = WeeklyStep(context, warehouse, shop, RECALL_EFFECT)
+        write_recall_effect(warehouse, ledger, shop, step.weeks)
+        yield from step.results(
             checks.RECALL_EFFECT_CHECKS,
-            metadata=_effect_metadata(warehouse, shop, weeks[-1]),
+            metadata=_effect_metadata(warehouse, shop, step.weeks[-1]),
+            data_version=version_of_run(context),
         )
 
-    @dg.asset(
-        deps=[recall_outcomes, "customer_activity", "order_lines"],
-        **asset_arguments(
+    @dg.multi_asset(
+        **table_step(
             shop,
-            RETURNER_VALUE,
             STAGE,
-            f"What those who came back are worth over {VALUE_DAYS} days from their return: measured once "
-            "those days have passed, foreseen from earlier returns before.",
-            checks.RETURNER_VALUE_CHECKS,
-            kinds=_LEDGER_KINDS | {"python"},
-            lineage=_RETURNER_LINEAGE,
-        ),
+            TableAsset(
+                RETURNER_VALUE,
+                f"What those who came back are worth over {VALUE_DAYS} days from their return: measured once "
+                "those days have passed, foreseen from earlier returns before.",
+                deps=["recall_outcomes", "customer_activity", "order_lines"],
+                made_by=("returners.sql", "return_curve.sql", write_returner_value),
+                kinds=_LEDGER_KINDS | {"python"},
+                lineage=_RETURNER_LINEAGE,
+            ),
+            checks=checks.RETURNER_VALUE_CHECKS,
+        )
     )
     @one_connection
     def returner_value(
         context: dg.AssetExecutionContext,
         warehouse: dg.ResourceParam[Warehouse],
         ledger: dg.ResourceParam[Ledger],
-    ) -> dg.MaterializeResult:
-        rows = write_returner_value(warehouse, ledger, shop, asked_weeks(context))
-        return weekly_result(context, warehouse, shop, RETURNER_VALUE, rows, checks.RETURNER_VALUE_CHECKS)
+    ) -> Results:
+        step = WeeklyStep(context, warehouse, shop, RETURNER_VALUE)
+        write_returner_value(warehouse, ledger, shop, step.weeks)
+        yield from step.results(checks.RETURNER_VALUE_CHECKS, data_version=version_of_run(context))
 
-    @dg.asset(
-        # the weeks before are read, too, but named here they would all be made again with any of them
-        deps=["silent_churners", recall_outcomes, "customer_activity", "order_lines"],
-        **asset_arguments(
+    @dg.multi_asset(
+        **table_step(
             shop,
-            SLEEPING_VALUE,
             STAGE,
-            f"What the silent will bring over the next {VALUE_DAYS} days: chance to return × net sales then, "
-            "learnt from past weeks, by class and length of silence; beside it the figure under the "
-            "campaigns' own response. Totals with interval, and BG/NBD as a second opinion, in "
-            "sleeping_totals. As a picture: *sleeping* in the metadata, *Show Markdown*.",
-            checks.SLEEPING_VALUE_CHECKS,
-            kinds=_STATISTICS_KINDS,
-            lineage=_SLEEPING_LINEAGE,
-        ),
+            TableAsset(
+                SLEEPING_TOTALS,
+                "The silent of the week together: what they will bring, with interval, and BG/NBD as a "
+                "second opinion.",
+                deps=["silent_churners", "recall_outcomes", "customer_activity", "order_lines"],
+                made_by=(
+                    "silent_windows.sql",
+                    "purchase_histories.sql",
+                    "repeat_spending.sql",
+                    write_sleeping_value,
+                    forecast,
+                    fit_bg_nbd,
+                ),
+                kinds=_STATISTICS_KINDS,
+            ),
+            TableAsset(
+                SLEEPING_VALUE,
+                f"What the silent will bring over the next {VALUE_DAYS} days: chance to return × net sales "
+                "then, learnt from past weeks, by class and length of silence; beside it the figure under "
+                "the campaigns' own response. As a picture: *sleeping* in the metadata, *Show Markdown*.",
+                # the weeks before are read, too, but named here they would all be made again with any of them
+                deps=["silent_churners", "recall_outcomes", "order_lines"],
+                made_by=("silent_windows.sql", write_sleeping_value, forecast),
+                kinds=_STATISTICS_KINDS,
+                lineage=_SLEEPING_LINEAGE,
+            ),
+            checks=checks.SLEEPING_VALUE_CHECKS,
+        )
     )
     @one_connection
-    def sleeping_value(
-        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
-    ) -> dg.MaterializeResult:
-        weeks = asked_weeks(context)
-        rows = write_sleeping_value(warehouse, shop, weeks)
-        return weekly_result(
-            context,
-            warehouse,
-            shop,
-            SLEEPING_VALUE,
-            rows,
-            checks.SLEEPING_VALUE_CHECKS,
-            metadata=_sleeping_metadata(warehouse, shop, weeks[-1]),
+    def sleeping_value(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> Results:
+        step = WeeklyStep(context, warehouse, shop, SLEEPING_VALUE, before=(SLEEPING_TOTALS,))
+        write_sleeping_value(warehouse, shop, step.weeks)
+        yield from step.results(
+            checks.SLEEPING_VALUE_CHECKS, metadata=_sleeping_metadata(warehouse, shop, step.weeks[-1])
         )
 
-    @dg.asset(
-        deps=["silent_churners", "order_lines"],
-        **asset_arguments(
+    @dg.multi_asset(
+        **table_step(
             shop,
-            VALUE_BACKTEST,
             STAGE,
-            "The value predicted at past weeks, from what was known then, against what happened "
-            "(backtest_summary beside it: error, and how often the interval held). As pictures: *backtest* "
-            "and *calibration* in the metadata, *Show Markdown*.",
-            checks.VALUE_BACKTEST_CHECKS,
-            kinds=_STATISTICS_KINDS,
-            lineage=_BACKTEST_LINEAGE,
-        ),
+            TableAsset(
+                VALUE_BACKTEST,
+                "The value predicted at past weeks, from what was known then, against what happened. As "
+                "pictures: *backtest* and *calibration* in the metadata, *Show Markdown*.",
+                deps=["silent_churners", "order_lines"],
+                made_by=("silent_windows.sql", write_value_backtest, forecast),
+                kinds=_STATISTICS_KINDS,
+                lineage=_BACKTEST_LINEAGE,
+            ),
+            TableAsset(
+                BACKTEST_SUMMARY,
+                "The error of the predictions of each past week and of all, and how often the interval held.",
+                deps=["silent_churners", "order_lines"],
+                made_by=("silent_windows.sql", write_value_backtest, forecast),
+                kinds=_STATISTICS_KINDS,
+            ),
+            checks=checks.VALUE_BACKTEST_CHECKS,
+        )
     )
     @one_connection
-    def value_backtest(
-        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
-    ) -> dg.MaterializeResult:
-        weeks = asked_weeks(context)
-        rows = write_value_backtest(warehouse, shop, weeks)
-        return weekly_result(
-            context,
-            warehouse,
-            shop,
-            VALUE_BACKTEST,
-            rows,
-            checks.VALUE_BACKTEST_CHECKS,
-            metadata=_backtest_metadata(warehouse, shop, weeks[-1]),
+    def value_backtest(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> Results:
+        step = WeeklyStep(context, warehouse, shop, VALUE_BACKTEST, after=(BACKTEST_SUMMARY,))
+        write_value_backtest(warehouse, shop, step.weeks)
+        yield from step.results(
+            checks.VALUE_BACKTEST_CHECKS, metadata=_backtest_metadata(warehouse, shop, step.weeks[-1])
         )
 
-    @dg.asset(
-        deps=["customer_activity"],
-        **asset_arguments(
+    @dg.multi_asset(
+        **table_step(
             shop,
-            DORMANCY_CURVE,
             STAGE,
-            f"For every length of silence, the share who still came back within {VALUE_DAYS} days, by number "
-            "of orders; the recommended threshold in dormancy_advice. As a picture: *curve* in the metadata, "
-            "*Show Markdown*.",
-            checks.DORMANCY_CURVE_CHECKS,
-            kinds=_STATISTICS_KINDS,
-            lineage=_DORMANCY_LINEAGE,
-        ),
+            TableAsset(
+                DORMANCY_CURVE,
+                f"For every length of silence, the share who still came back within {VALUE_DAYS} days, by "
+                "number of orders. As a picture: *curve* in the metadata, *Show Markdown*.",
+                deps=["customer_activity"],
+                made_by=("silences.sql", write_dormancy_curve),
+                kinds=_STATISTICS_KINDS,
+                lineage=_DORMANCY_LINEAGE,
+            ),
+            TableAsset(
+                DORMANCY_ADVICE,
+                "The threshold of dormancy that the curve recommends, beside the one in force, with its "
+                "reason.",
+                deps=["dormancy_curve"],
+                made_by=(write_dormancy_curve,),
+                kinds=_STATISTICS_KINDS,
+            ),
+            checks=checks.DORMANCY_CURVE_CHECKS,
+        )
     )
     @one_connection
-    def dormancy_curve(
-        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
-    ) -> dg.MaterializeResult:
-        weeks = asked_weeks(context)
-        rows = write_dormancy_curve(warehouse, shop, weeks)
-        return weekly_result(
-            context,
-            warehouse,
-            shop,
-            DORMANCY_CURVE,
-            rows,
-            checks.DORMANCY_CURVE_CHECKS,
-            metadata=_dormancy_metadata(warehouse, shop, weeks[-1]),
+    def dormancy_curve(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> Results:
+        step = WeeklyStep(context, warehouse, shop, DORMANCY_CURVE, after=(DORMANCY_ADVICE,))
+        write_dormancy_curve(warehouse, shop, step.weeks)
+        yield from step.results(
+            checks.DORMANCY_CURVE_CHECKS, metadata=_dormancy_metadata(warehouse, shop, step.weeks[-1])
         )
 
     return [recall_outcomes, recall_effect, returner_value, sleeping_value, value_backtest, dormancy_curve]

@@ -47,6 +47,19 @@ def _values_kept_private() -> Iterator[None]:
         ) from None
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """A week of a weekly table.
+
+    Attributes:
+        rows: How many rows it has.
+        inputs_version: The state of the inputs that it was made from (:meth:`Session.inputs_version`).
+    """
+
+    rows: int
+    inputs_version: int
+
+
 class Session:
     """An open transaction on the warehouse; all that is done through it becomes visible at once."""
 
@@ -293,10 +306,16 @@ class Session:
 
     def snapshot_weeks(self, table: str) -> set[date]:
         """The weeks that a weekly table holds, weeks without a row included."""
+        return set(self.snapshots(table))
+
+    def snapshots(self, table: str) -> dict[date, Snapshot]:
+        """What is known of the weeks that a weekly table holds, weeks without a row included."""
         if not self.has("snapshots"):
-            return set()
-        rows = self.execute("select week from snapshots where table_name = $name", {"name": table})
-        return {week for (week,) in rows.fetchall()}
+            return {}
+        rows = self.execute(
+            "select week, row_count, inputs_version from snapshots where table_name = $name", {"name": table}
+        )
+        return {week: Snapshot(count, version) for week, count, version in rows.fetchall()}
 
 
 @dataclass(frozen=True)

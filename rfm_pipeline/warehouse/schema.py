@@ -21,6 +21,7 @@ _DUCKDB_TYPES: dict[Any, str] = {
 }
 
 ENOUGH_FAILURES = 1_000_000
+_PERSONAL_COLUMNS = frozenset({"customer_id", "phone", "email", "name", "row_text"})
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Table:
             for name, column in self.schema.columns.items()
         )
         return f'create table if not exists "{self.name}" ({columns})'
+
+    @property
+    def has_personal_data(self) -> bool:
+        """Whether its rows name a customer or hold text that may."""
+        return not _PERSONAL_COLUMNS.isdisjoint(self.schema.columns)
 
     @property
     def column_types(self) -> dict[str, str]:

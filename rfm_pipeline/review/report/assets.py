@@ -10,13 +10,18 @@ from typing import Any
 
 import dagster as dg
 
-from rfm_pipeline.orchestration.asset_arguments import asked_weeks, handout_arguments, one_connection
+from rfm_pipeline.orchestration.asset_arguments import (
+    Stage,
+    asked_weeks,
+    handout_arguments,
+    one_connection,
+)
 from rfm_pipeline.review.report.page import read_figures, write_reports
 from rfm_pipeline.review.report.playbook import write_playbook
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 
-STAGE = "review"
+STAGE = Stage("review", settings=("shop", "rules", "review"))
 _KINDS = frozenset({"html"})
 
 
@@ -34,13 +39,17 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
         ),
         deps=[
             "customer_segments",
+            "segment_thresholds",
             "new_silent_churners",
             "recall_list",
             "recall_effect",
             "returner_value",
             "sleeping_value",
+            "sleeping_totals",
             "value_backtest",
+            "backtest_summary",
             "dormancy_curve",
+            "dormancy_advice",
         ],
     )
     @one_connection
@@ -60,7 +69,7 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             _KINDS,
             is_weekly=False,
         ),
-        deps=["customer_segments"],
+        deps=["customer_segments", "segment_thresholds"],
     )
     @one_connection
     def recall_playbook(warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult:
