@@ -35,7 +35,7 @@ from rfm_pipeline.orchestration.asset_arguments import (
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.warehouse.duckdb import Warehouse
 
-STAGE = Stage("diagnose", settings=("shop", "rules"))
+STAGE = Stage("diagnose", settings=("shop", "rules"), follows_engine=True)
 
 _RFM_LINEAGE = {
     "customer_id": [("customer_activity", "customer_id")],

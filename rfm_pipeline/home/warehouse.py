@@ -25,11 +25,6 @@ def open_warehouse(shop: Shop) -> Warehouse:
     )
 
 
-def is_on_spark(shop: Shop, table: Table) -> bool:
-    """Whether a table is made and kept by Spark."""
-    return shop.warehouse.engine == "spark" and table.name in _spark_tables(shop)
-
-
 def _spark_tables(shop: Shop) -> dict[str, Table]:
     """The tables that Spark makes, by name: the diagnosis, and the lines where they come from a dataset."""
     from rfm_pipeline.diagnose.schemas import TABLES

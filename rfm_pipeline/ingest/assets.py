@@ -16,10 +16,12 @@ from rfm_pipeline.ingest.schemas import (
     ORDER_LINES,
     RAW_ORDERS,
     REJECTED_ROWS,
+    SET_BACK_ORDERS,
     UNPAID_ORDERS,
 )
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.orchestration.asset_arguments import (
+    SQL_KINDS,
     Results,
     Stage,
     TableAsset,
@@ -28,6 +30,7 @@ from rfm_pipeline.orchestration.asset_arguments import (
     one_connection,
     permanent_failures,
     plain_results,
+    selected,
     table_step,
 )
 from rfm_pipeline.orchestration.versions import exports_version
@@ -73,6 +76,12 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
                 made_by=(insert_batch, read_rows),
                 kinds=landed,
             ),
+            TableAsset(
+                SET_BACK_ORDERS,
+                "The orders of which a later export says less than an earlier one: a refund or a payment is "
+                "gone. Mostly an old export that was dropped in again.",
+                deps=["raw_orders", "unpaid_orders", "order_batches"],
+            ),
             checks=RAW_ORDERS_CHECKS,
         )
     )
@@ -89,10 +98,10 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
         reasons = rejected_by_reason(warehouse, in_force)
         with warehouse.transaction() as session:
             version = exports_version(session)
-        yield from plain_results(
+        results = plain_results(
             warehouse,
             RAW_ORDERS,
-            after=(REJECTED_ROWS, UNPAID_ORDERS, ORDER_BATCHES),
+            after=(REJECTED_ROWS, UNPAID_ORDERS, ORDER_BATCHES, SET_BACK_ORDERS),
             metadata={
                 **_load_metadata(report, in_force, reasons),
                 **({} if written is None else {"report": dg.MetadataValue.path(str(written))}),
@@ -100,6 +109,7 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
             answers=answer_checks(warehouse, shop, RAW_ORDERS_CHECKS),
             data_version=version,
         )
+        yield from selected(results)
 
     @dg.multi_asset(
         **table_step(
@@ -111,6 +121,7 @@ def build_assets(shop: Shop) -> list[dg.AssetsDefinition]:
                 "it.",
                 deps=["raw_orders", "unpaid_orders"],
                 made_by=("current_rows.sql", "assembled_lines.sql", "order_lines.sql"),
+                kinds=SQL_KINDS if shop.orders.dataset is None else frozenset({"spark", "sql"}),
             ),
             TableAsset(
                 ORDER_CONTACTS,

@@ -15,7 +15,6 @@ from typing import Any
 import dagster as dg
 
 from rfm_pipeline.errors import RfmError
-from rfm_pipeline.home.warehouse import is_on_spark
 from rfm_pipeline.orchestration.failures import ERROR_KIND
 from rfm_pipeline.orchestration.partitions import weekly_partitions
 from rfm_pipeline.orchestration.run_tags import REASON_TAG
@@ -45,10 +44,12 @@ class Stage:
     Attributes:
         name: The stage, which is the assets' group.
         settings: The sections of ``shop.yaml`` that decide what its tables hold.
+        follows_engine: Whether ``warehouse.engine`` makes and keeps its tables; else DuckDB does.
     """
 
     name: str
     settings: tuple[str, ...]
+    follows_engine: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _one_connection_for_tables(step: Callable[..., Results]) -> Callable[..., Re
     @wraps(step)
     def held(*arguments: Any, **resources: Any) -> Results:
         with permanent_failures(), resources["warehouse"].kept_open():
-            results = [*step(*arguments, **resources)]
+            results = [*selected(step(*arguments, **resources))]
         # Dagster stores them as they come: the warehouse isn't needed meanwhile
         yield from results
 
@@ -149,7 +150,8 @@ def table_step(shop: Shop, stage: Stage, *assets: TableAsset, checks: Sequence[T
     """
     return {
         "specs": [_spec(shop, stage, asset) for asset in assets],
-        "can_subset": False,
+        # a run may ask for one of them: the step writes all, and reports those that were asked for
+        "can_subset": True,
         "pool": POOL,
         # a range of weeks is one run; on all assets, or `dg launch --partition-range` refuses the job
         "backfill_policy": dg.BackfillPolicy.single_run(),
@@ -176,11 +178,12 @@ def _spec(shop: Shop, stage: Stage, asset: TableAsset) -> dg.AssetSpec:
         deps=asset.deps,
         group_name=stage.name,
         description=asset.description,
-        kinds=set(stored_kinds(shop, asset.kinds, table)),
+        kinds=set(stored_kinds(shop, asset.kinds, follows_engine=stage.follows_engine)),
         owners=[asset.owner],
         tags={PERSONAL_DATA: _yes(table.has_personal_data), **(asset.tags or {})},
         metadata=table_metadata(table, asset.lineage),
         code_version=code_version(shop, stage.name, made_by, table, stage.settings),
+        skippable=True,
         partitions_def=weekly_partitions(shop) if is_weekly else None,
         freshness_policy=_fresh_on_monday(shop.shop.timezone) if is_weekly else None,
     )
@@ -190,11 +193,11 @@ def _yes(answer: bool) -> str:
     return "true" if answer else "false"
 
 
-def stored_kinds(shop: Shop, kinds: frozenset[str], table: Table | None = None) -> frozenset[str]:
+def stored_kinds(shop: Shop, kinds: frozenset[str], *, follows_engine: bool = False) -> frozenset[str]:
     """The kinds with the shop's own engine and ledger in the place of the usual ones."""
-    instead = {}
-    if table is not None and is_on_spark(shop, table):
-        instead["duckdb"] = "spark"
+    instead: dict[str, str] = {}
+    if follows_engine:
+        instead["duckdb"] = shop.warehouse.engine
     if shop.ledger.url_env is not None:
         instead["sqlite"] = "postgresql"
     return frozenset(instead.get(kind, kind) for kind in kinds)
@@ -318,6 +321,32 @@ def plain_results(
         )
 
 
+def selected(results: Results) -> Iterator[Any]:
+    """Of a step's results those that the run asked for: it may have selected some of the step's tables.
+
+    Inside a step only.
+    """
+    context = dg.AssetExecutionContext.get()
+    tables, checks = context.selected_asset_keys, context.selected_asset_check_keys
+    for result in results:
+        assert result.asset_key is not None
+        key = result.asset_key
+        answers = [
+            answer._replace(asset_key=key)
+            for answer in result.check_results or ()
+            if dg.AssetCheckKey(key, answer.check_name or "") in checks
+        ]
+        if key in tables:
+            yield dg.MaterializeResult(
+                asset_key=key,
+                metadata=result.metadata,
+                check_results=answers,
+                data_version=result.data_version,
+            )
+        else:
+            yield from answers
+
+
 class WeeklyStep:
     """A step's weekly tables, on their way from what was there to what Dagster shows of them.
 
@@ -386,7 +415,8 @@ class WeeklyStep:
 
     def _report_weeks(self, table: Table, made: Mapping[date, Snapshot]) -> int:
         """Reports every week of a table, so that the UI draws them over time; returns all their rows."""
-        for week in self.weeks:
+        is_asked_for = dg.AssetKey(table.name) in self._context.selected_asset_keys
+        for week in self.weeks if is_asked_for else ():
             self._context.add_asset_metadata(
                 {
                     "dagster/partition_row_count": made[week].rows,

@@ -13,7 +13,6 @@ import pytest
 from rfm_pipeline.definitions import build_defs
 from rfm_pipeline.diagnose.pipeline import note_activity_checked
 from rfm_pipeline.ingest.loading import note_checked
-from rfm_pipeline.orchestration.jobs import SENDING
 from rfm_pipeline.orchestration.run_tags import CAUSE_TAG, RANGE_END, RANGE_START, REASON_TAG
 from rfm_pipeline.orchestration.week_plan_sensor import follow_plan
 from rfm_pipeline.recall import guards
@@ -22,6 +21,8 @@ from rfm_pipeline.storage import fingerprints
 from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import weeks_between
 from rfm_pipeline_tests.helpers import diagnose, ingest, make_shop, small_warehouse, write_export
+
+SENDING = ("customer_tags", "ops_worklist", "team_message")
 
 FIRST = date(2024, 1, 1)
 GRID = weeks_between(FIRST, date(2024, 2, 5))
