@@ -17,7 +17,7 @@ from rfm_pipeline.demo.sample_shop import make_sample
 from rfm_pipeline.diagnose.schemas import SEGMENTS
 from rfm_pipeline.errors import CoverageError, MissingWeekError
 from rfm_pipeline.home.warehouse import open_warehouse
-from rfm_pipeline.review import report
+from rfm_pipeline.review.report import page as report
 from rfm_pipeline.review.report.page import (
     Figures,
     draw,
