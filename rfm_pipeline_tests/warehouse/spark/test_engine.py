@@ -202,7 +202,9 @@ def test_a_check_that_fails_on_duckdb_fails_on_spark(
             "select * from customer_segments where week = $week and segment <> 'champion'",
             {"week": week},
         )
-        asked = [check for check in checks.CUSTOMER_SEGMENTS_CHECKS if check.name == "every_customer_has_a_segment"]
+        asked = [
+            check for check in checks.CUSTOMER_SEGMENTS_CHECKS if check.name == "every_customer_has_a_segment"
+        ]
         [verdict] = run_checks(session, asked, [week], {})
         assert not verdict.passed
         assert verdict.figures["differing_customers"] > 0
