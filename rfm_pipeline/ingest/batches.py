@@ -208,7 +208,9 @@ def unpaid_delivered(waiting: Sequence[pl.DataFrame]) -> dict[str, Any]:
             pl.col("payment_method").drop_nulls().first(),
         )
     )
-    methods = orders["payment_method"].drop_nulls().value_counts(sort=True)["payment_method"].to_list()
+    counted = orders["payment_method"].drop_nulls().value_counts()
+    # ties in the same order every time
+    methods = counted.sort("count", "payment_method", descending=[True, False])["payment_method"].to_list()
     return {
         "unpaid_delivered_orders": orders.height,
         "unpaid_delivered_amount": orders["money"].sum(),

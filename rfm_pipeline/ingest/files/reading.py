@@ -497,9 +497,12 @@ class _Reader:
         if not self._has["gross_amount"]:
             return pl.lit(False)
         back = pl.col("refunded_amount")
-        makes_up = (amount + back - pl.col("gross_amount")).abs() < _CENT
+        total = pl.col("gross_amount")
+        makes_up = (amount + back - total).abs() < _CENT
+        # more came back than is left: it is net, unless both make more than the order's total
+        is_left = (amount < back) & (total.is_null() | (amount + back < total + _CENT))
         is_open = (pl.col("status") != "closed").fill_null(True)
-        return ((back > 0) & (makes_up | (amount < back)) & is_open).fill_null(False)
+        return ((back > 0) & (makes_up | is_left) & is_open).fill_null(False)
 
     def _part_paid(self, amount: pl.Expr) -> pl.Expr:
         """What was paid of an order's goods, where a part is still outstanding."""
