@@ -328,9 +328,9 @@ class TestColumns:
         columns = f"order_id varchar(9), phone varchar(9), updated_at {TIME_TYPES[server.scheme]['local']}"
         table = make_table(server, columns, [("o1", "hush", at(0))])
         with granted(server, table, "order_id, updated_at"):
-            assert fetch(tmp_path, table=table).rows == [
-                {"order_id": "o1", "updated_at": "2024-05-06 12:00:00"}
-            ]
+            [row] = fetch(tmp_path, table=table).rows
+            assert row.keys() == {"order_id", "updated_at"}
+            assert (row["order_id"], row["updated_at"][:19]) == ("o1", "2024-05-06 12:00:00")
             told = failure(tmp_path, table=table, columns={"customer_id": "phone"})
         assert "no column 'phone' that this user may read" in told
         assert "There are: order_id, updated_at" in told
