@@ -1,5 +1,6 @@
 """What tests of several folders share: servers, one a worker, and homes, one for all workers."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +23,12 @@ def short_look_at_fresh_files() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(landing, "_PAUSE_SECONDS", 0.01)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_home_of_an_earlier_test() -> None:
+    """A run in this process leaves its home in the environment, where ``rfm`` would find it."""
+    os.environ.pop("RFM_HOME", None)
 
 
 @pytest.fixture(scope="session")

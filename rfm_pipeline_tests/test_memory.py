@@ -47,9 +47,8 @@ def run(home: Path) -> dict[str, float]:
 
 BEFORE_POLARS = """
 import sys
-from importlib import import_module
 from typer.testing import CliRunner
-from rfm_pipeline.cli.app import app
+from rfm_pipeline.cli import home_option
 
 class Reached(Exception):
     pass
@@ -58,8 +57,10 @@ def bounded_shop(home):
     assert "polars" not in sys.modules
     raise Reached
 
-for module in ("app", "recall", "tags"):
-    import_module(f"rfm_pipeline.cli.{module}").bounded_shop = bounded_shop
+# before the commands take the name from there
+home_option.bounded_shop = bounded_shop
+from rfm_pipeline.cli.app import app
+
 for line in sys.stdin.read().splitlines():
     done = CliRunner().invoke(app, line.split())
     assert isinstance(done.exception, Reached), (line, done.exception, done.output)

@@ -20,6 +20,7 @@ from hypothesis import given, settings
 
 from rfm_pipeline.ingest.loading import load_new_files, update_order_lines
 from rfm_pipeline_tests.helpers import make_shop, small_warehouse
+from rfm_pipeline_tests.hypothesis_profiles import examples
 from rfm_pipeline_tests.ingest.shopify_exports import shopify_csv
 
 CENT = Decimal("0.01")
@@ -220,7 +221,7 @@ def standard(orders: Sequence[Order]) -> Case:
 
 
 @pytest.mark.parametrize("export", [shopify, taobao_orders, youzan, jd, erp_cn, standard])
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=examples(3), deadline=None)
 @given(orders=ORDERS)
 def test_money_and_refunds_of_every_order(
     export: Callable[[Sequence[Order]], Case], orders: list[Order]
