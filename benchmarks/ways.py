@@ -181,7 +181,7 @@ def _connect(path: str = ":memory:") -> "duckdb.DuckDBPyConnection":
     return connection
 
 
-def _told(took: tuple[float, float], rows: int) -> None:
+def _report(took: tuple[float, float], rows: int) -> None:
     measured = {"seconds": took[0], "cpu_seconds": took[1], "rows": rows, "peak": peak_memory()}
     print(json.dumps(measured))
 
@@ -229,7 +229,7 @@ def project_load() -> None:
         update_customer_activity(warehouse)
 
     took = timed(load)
-    _told(took, warehouse.read("select count(*) as n from order_lines")["n"][0])
+    _report(took, warehouse.read("select count(*) as n from order_lines")["n"][0])
 
 
 def duckdb_load() -> None:
@@ -239,7 +239,7 @@ def duckdb_load() -> None:
     with closing(_connect(str(path))) as connection:
         took = timed(lambda: _insert(connection, "create table lines as", f"{_folder()}/data/*.csv"))
         rows = connection.sql("select count(*) from lines").fetchall()[0][0]
-    _told(took, rows)
+    _report(took, rows)
 
 
 def _insert(connection: "duckdb.DuckDBPyConnection", what: str, files: str) -> None:
@@ -255,7 +255,7 @@ def polars_load() -> None:
     took = timed(
         lambda: pl.scan_csv(f"{_folder()}/data/*.csv", try_parse_dates=True).sink_parquet(str(target))
     )
-    _told(took, pl.scan_parquet(str(target)).select(pl.len()).collect().item())
+    _report(took, pl.scan_parquet(str(target)).select(pl.len()).collect().item())
 
 
 def pandas_load() -> None:
@@ -274,7 +274,7 @@ def pandas_load() -> None:
 
     found: list[int] = []
     took = timed(load)
-    _told(took, found[0])
+    _report(took, found[0])
 
 
 # --- customer_rfm for one week ----------------------------------------------------------------------------
@@ -301,7 +301,7 @@ def project_rfm() -> None:
         frame = session.read("select * from from_activity")
         session.execute("drop table from_activity")
     _keep(frame, "rfm_project")
-    _told(took, frame.height)
+    _report(took, frame.height)
 
 
 def duckdb_rfm() -> None:
@@ -311,7 +311,7 @@ def duckdb_rfm() -> None:
         took = timed(lambda: connection.execute(f"create or replace temp table rfm as {sql}"))
         frame = connection.sql("select * from rfm").pl()
     _keep(frame, "rfm_duckdb")
-    _told(took, frame.height)
+    _report(took, frame.height)
 
 
 def rfm_in_polars(lines: "pl.LazyFrame", week: date) -> "pl.LazyFrame":
@@ -381,7 +381,7 @@ def polars_rfm() -> None:
     lines = pl.scan_parquet(_folder() / "history.parquet")
     took = timed(lambda: found.append(rfm_in_polars(lines, _known_week()).collect(engine="streaming")))
     _keep(found[0], "rfm_polars")
-    _told(took, found[0].height)
+    _report(took, found[0].height)
 
 
 def rfm_in_pandas(lines: "pd.DataFrame", week: date) -> "pd.DataFrame":
@@ -470,7 +470,7 @@ def pandas_rfm() -> None:
 
     took = timed(work)
     _keep(found[0], "rfm_pandas")
-    _told(took, len(found[0]))
+    _report(took, len(found[0]))
 
 
 def pandas_rfm_in_memory() -> None:
@@ -480,7 +480,7 @@ def pandas_rfm_in_memory() -> None:
     lines = pd.read_parquet(_folder() / "history.parquet", columns=list(PANDAS_COLUMNS))
     found: list[pd.DataFrame] = []
     took = timed(lambda: found.append(rfm_in_pandas(lines, _known_week())))
-    _told(took, len(found[0]))
+    _report(took, len(found[0]))
 
 
 # --- 104 weeks ---------------------------------------------------------------------------------------------
@@ -499,7 +499,7 @@ def project_range(weeks: str) -> None:
     found: list[dict[date, int]] = []
     asked = _range(int(weeks))
     took = timed(lambda: found.append(warehouse.replace_weeks(CUSTOMER_RFM, asked, sql_of(CUSTOMER_RFM))))
-    _told(took, sum(found[0].values()))
+    _report(took, sum(found[0].values()))
 
 
 def project_range_statement(weeks: str) -> None:
@@ -518,7 +518,7 @@ def project_range_statement(weeks: str) -> None:
 
     took = timed(write)
     sql = "select count(*) as n from customer_rfm where week >= $first"
-    _told(took, warehouse.read(sql, {"first": _range(int(weeks))[0]})["n"][0])
+    _report(took, warehouse.read(sql, {"first": _range(int(weeks))[0]})["n"][0])
 
 
 def project_one_by_one(weeks: str) -> None:
@@ -534,7 +534,7 @@ def project_one_by_one(weeks: str) -> None:
             made = warehouse.replace_weeks(CUSTOMER_RFM, [week], sql_of(CUSTOMER_RFM))
             rows.append(sum(made.values()))
 
-    _told(timed(work), sum(rows))
+    _report(timed(work), sum(rows))
 
 
 def duckdb_one_by_one(weeks: str) -> None:
@@ -553,7 +553,7 @@ def duckdb_one_by_one(weeks: str) -> None:
         took = timed(work)
         rows = connection.sql("select count(*) from snapshots").fetchall()[0][0]
         connection.execute("drop table snapshots")
-    _told(took, rows)
+    _report(took, rows)
 
 
 def polars_one_by_one(weeks: str) -> None:
@@ -569,7 +569,7 @@ def polars_one_by_one(weeks: str) -> None:
             frame.write_parquet(_folder() / "snapshot.parquet")
             rows.append(frame.height)
 
-    _told(timed(work), sum(rows))
+    _report(timed(work), sum(rows))
 
 
 def pandas_one_by_one(weeks: str) -> None:
@@ -585,7 +585,7 @@ def pandas_one_by_one(weeks: str) -> None:
             frame.to_parquet(_folder() / "snapshot.parquet")
             rows.append(len(frame))
 
-    _told(timed(work), sum(rows))
+    _report(timed(work), sum(rows))
 
 
 # --- class and list ----------------------------------------------------------------------------------------
@@ -611,7 +611,7 @@ def project_list() -> None:
     took = timed(work)
     silent = f"select customer_id, churn_class from silent_churners where week = date '{_list_week()}'"
     _keep(warehouse.read(silent), "classes_project")
-    _told(took, sum(found[0].values()))
+    _report(took, sum(found[0].values()))
 
 
 def duckdb_list() -> None:
@@ -631,7 +631,7 @@ def duckdb_list() -> None:
         took = timed(work)
         rows = connection.sql("select count(*) from classes").fetchall()[0][0]
         connection.execute(f"copy classes to '{_folder()}/classes_duckdb.parquet'")
-    _told(took, rows)
+    _report(took, rows)
 
 
 LIST_COLUMNS = ("sku", "unit_price", "list_price", "is_clearance")
@@ -690,7 +690,7 @@ def polars_list() -> None:
 
     took = timed(work)
     _keep(found[0], "classes_polars")
-    _told(took, found[0].height)
+    _report(took, found[0].height)
 
 
 def pandas_list() -> None:
@@ -736,7 +736,7 @@ def pandas_list() -> None:
 
     took = timed(work)
     _keep(found[0], "classes_pandas")
-    _told(took, len(found[0]))
+    _report(took, len(found[0]))
 
 
 # --- a week more -------------------------------------------------------------------------------------------
@@ -761,7 +761,7 @@ def duckdb_week() -> None:
 
         took = timed(work)
         rows = connection.sql("select count(*) from silent_now").fetchall()[0][0]
-    _told(took, rows)
+    _report(took, rows)
 
 
 def polars_week() -> None:
@@ -782,7 +782,7 @@ def polars_week() -> None:
         now.join(before, on="customer_id", how="anti").write_csv(_folder() / "new.csv")
         rows.append(now.height)
 
-    _told(timed(work), sum(rows))
+    _report(timed(work), sum(rows))
 
 
 def pandas_week() -> None:
@@ -800,7 +800,7 @@ def pandas_week() -> None:
         now[~now["customer_id"].isin(before["customer_id"])].to_csv(_folder() / "new.csv")
         rows.append(len(now))
 
-    _told(timed(work), sum(rows))
+    _report(timed(work), sum(rows))
 
 
 if __name__ == "__main__":

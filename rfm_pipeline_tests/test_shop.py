@@ -327,7 +327,7 @@ def test_a_mistake_is_told_with_its_line(tmp_path: Path, section: str, line: int
         (f"{LEAST}  timezone: ''", "is no IANA time zone"),
     ],
 )
-def test_a_mistake_about_the_shop_itself_is_told(tmp_path: Path, text: str, message: str) -> None:
+def test_a_mistake_about_the_shop_itself_is_reported(tmp_path: Path, text: str, message: str) -> None:
     assert message in refusal(tmp_path, text + "\n")
 
 
@@ -367,7 +367,7 @@ def test_a_section_that_stands_twice_is_an_error_too(tmp_path: Path) -> None:
         ("!!python/object/apply:os.getcwd []", "is no valid YAML"),
     ],
 )
-def test_what_is_no_settings_file_is_told(tmp_path: Path, text: str, message: str) -> None:
+def test_what_is_no_settings_file_is_reported(tmp_path: Path, text: str, message: str) -> None:
     assert message in refusal(tmp_path, text)
 
 
@@ -380,7 +380,7 @@ def test_a_missing_file_is_told_with_the_command_that_makes_it(tmp_path: Path) -
     )
 
 
-def test_a_file_that_is_no_utf_8_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_utf_8_is_reported(tmp_path: Path) -> None:
     (tmp_path / "shop.yaml").write_bytes(LEAST.encode("gbk"))
     with pytest.raises(ShopFileError, match="can't be read as UTF-8 text"):
         load_shop(tmp_path)

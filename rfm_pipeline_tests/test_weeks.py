@@ -220,7 +220,7 @@ def test_a_week_is_read_as_its_monday(ended: Shop, text: str) -> None:
         ),
     ],
 )
-def test_what_is_no_week_of_the_grid_is_told(ended: Shop, text: str, message: str) -> None:
+def test_what_is_no_week_of_the_grid_is_reported(ended: Shop, text: str, message: str) -> None:
     with pytest.raises(RfmError) as caught:
         parse_week(ended, text)
     assert str(caught.value) == message
@@ -253,7 +253,7 @@ def test_a_range_may_be_one_week(ended: Shop) -> None:
         ("2024-01-01..2024-03-11", "is not on the shop's grid"),
     ],
 )
-def test_what_is_no_range_of_the_grid_is_told(ended: Shop, text: str, message: str) -> None:
+def test_what_is_no_range_of_the_grid_is_reported(ended: Shop, text: str, message: str) -> None:
     with pytest.raises(RfmError) as caught:
         parse_weeks(ended, text)
     assert message in str(caught.value)

@@ -36,7 +36,9 @@ DATABASE = "database:"
 """What the name of a batch begins with that came from a database, not from a file."""
 
 # line_no is left out: where the export has none, the row's number stands there
-_TOLD = [name for name in (*CANONICAL, *EXTRA_COLUMNS) if name not in ("line_no", "row_kind", "is_reckoned")]
+_HASHED = [
+    name for name in (*CANONICAL, *EXTRA_COLUMNS) if name not in ("line_no", "row_kind", "is_reckoned")
+]
 _FORGOTTEN = "(of a person who asked to be forgotten)"
 _PERSONAL = ("customer_id", "phone", "email", "name", "accepts_marketing")
 
@@ -250,7 +252,7 @@ def _accepted(
         counts.damaged += int((rows["key_state"] == KEY_DAMAGED).sum())
         counts.from_fallback += int(rows["key_is_fallback"].sum())
         if not rows.is_empty():
-            counts.hashes.append(rows.select(_TOLD).hash_rows())
+            counts.hashes.append(rows.select(_HASHED).hash_rows())
             yield rows.select(number, "row_no", *CANONICAL, *EXTRA_COLUMNS)
 
 

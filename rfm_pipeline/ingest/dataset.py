@@ -2,10 +2,11 @@
 
 A file is a batch. New files are taken as they come; their lines replace all earlier ones of the same orders,
 as everywhere. When a file that was taken has changed or is gone, or the settings have, all files are taken
-anew: what an order was before can't be told from what is left. Rows stay in the dataset: ``raw_orders`` is
+again: what is left doesn't show what an order was before. Rows stay in the dataset: ``raw_orders`` is
 empty.
 
-A dataset is a contract and not an export: a row that breaks it stops the load, and is told by file and count.
+A dataset is a contract and not an export: a row that breaks it stops the load. The error names its file and
+how many there are.
 """
 
 import re
@@ -36,7 +37,7 @@ _NAMED_FILES = 3
 # Spark itself writes local paths in two ways
 _LOCAL_SLASHES = "^file:/+"
 
-# what a row that breaks the contract is told by
+# rules of the contract, each with the SQL that finds the rows that break it
 _RULES = {
     "order_id is missing": "order_id is null or order_id = ''",
     "ordered_at is missing": "ordered_at is null",
@@ -81,8 +82,8 @@ def list_files(place: TableStore) -> list[DatasetFile]:
         if not name.endswith(".parquet") or any(part[0] in "._" for part in name.split("/")):
             continue
         changed_at = str(next((facts[k] for k in ("mtime", "LastModified", "updated") if facts.get(k)), ""))
-        told = (facts.get("size"), facts.get("ETag") or facts.get("etag"), changed_at)
-        files.append(DatasetFile(name, sha256(repr(told).encode()).hexdigest(), changed_at))
+        version = (facts.get("size"), facts.get("ETag") or facts.get("etag"), changed_at)
+        files.append(DatasetFile(name, sha256(repr(version).encode()).hexdigest(), changed_at))
     if not files:
         raise OrderFileError(
             f"{place.root} (orders.dataset.url) holds no .parquet file. Write the order lines there, with "
@@ -109,7 +110,7 @@ def load_dataset(warehouse: SparkWarehouse, shop: Shop) -> tuple[list[dict[str, 
         rows = session.execute("select file_name, content_hash, read_as from order_batches").fetchall()
         known = {name.removeprefix(DATASET): (content, read) for name, content, read in rows}
         present = {file.name: (file.fingerprint, how) for file in files}
-        is_everything = any(present.get(name) != told for name, told in known.items())
+        is_everything = any(present.get(name) != version for name, version in known.items())
         if is_everything:
             session.execute("delete from order_batches")
             session.execute("delete from pending_batches")
@@ -228,8 +229,8 @@ def _canonical(session: SparkTransaction, place: TableStore, numbers: Mapping[st
     columns["customer_id"] = f"nullif(trim({columns['customer_id']}), '')"
     if "line_type" not in given:
         columns["line_type"] = "case when quantity < 0 then 'return' else 'sale' end"
-    told = [f"{sql} as `{name}`" for name, sql in columns.items()]
-    return read.selectExpr("batch_id", "'line' as row_kind", *told)
+    selected = [f"{sql} as `{name}`" for name, sql in columns.items()]
+    return read.selectExpr("batch_id", "'line' as row_kind", *selected)
 
 
 def _column(name: str, given: Mapping[str, str], kind: str, zone: str) -> str:
@@ -315,9 +316,9 @@ def _refuse_broken(batches: Sequence[Mapping[str, Any]], counted: Mapping[int, M
     problems = []
     for batch in batches:
         found = counted.get(batch["batch_id"], {})
-        told = [f"{rule} ({found[rule]} rows)" for rule in _RULES if found.get(rule)]
-        if told:
-            problems.append(f"{str(batch['file_name']).removeprefix(DATASET)}: {'; '.join(told)}")
+        broken = [f"{rule} ({found[rule]} rows)" for rule in _RULES if found.get(rule)]
+        if broken:
+            problems.append(f"{str(batch['file_name']).removeprefix(DATASET)}: {'; '.join(broken)}")
     if problems:
         more = f"\n... and {len(problems) - _NAMED_FILES} more files" if len(problems) > _NAMED_FILES else ""
         raise OrderFileError(

@@ -87,7 +87,7 @@ class LoadReport:
 def read_as(shop: Shop, preset: Preset) -> str:
     """A hash of all settings that make another thing of the same bytes."""
     orders = shop.orders
-    told = (
+    facts = (
         preset.fingerprint,
         shop.shop.timezone,
         orders.encoding,
@@ -96,7 +96,7 @@ def read_as(shop: Shop, preset: Preset) -> str:
         orders.paid_on_delivery,
         orders.currency or shop.shop.currency,
     )
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
 def reading_rules(shop: Shop, session: Session | None = None) -> Rules:
@@ -172,7 +172,7 @@ def load_new_files(
     Args:
         warehouse: Where the rows go.
         shop: The settings.
-        progress: Is told which file is read.
+        progress: Hears which file is read.
         ledger: Knows the order in which exports arrived, so that a warehouse made again from the files
             takes the same export as the later one, and who asked to be forgotten. Exports that it doesn't
             know come last, ordered by ``ingest.precedence``.
@@ -297,7 +297,7 @@ def load_changes(
     """Loads the orders that changed in the shop's database since the last read.
 
     What was read and up to where is one transaction: a run that fails or is killed reads the same again.
-    With other settings, or after orders from files, everything is read anew.
+    With other settings, or after orders from files, everything is read again.
 
     Raises:
         RfmError: If the database can't be read as the settings say.
@@ -307,8 +307,8 @@ def load_changes(
 
     preset = of_database(load_preset(shop.orders.preset, shop.home), database)
     prepare_tables(warehouse)
-    told = (read_as(shop, preset), database.model_dump_json(exclude={"batch_rows", "overlap_minutes"}))
-    how = hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+    facts = (read_as(shop, preset), database.model_dump_json(exclude={"batch_rows", "overlap_minutes"}))
+    how = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
     with warehouse.transaction() as session:
         since = session.value(
             "select watermark from order_batches where read_as = $how order by batch_id desc limit 1",

@@ -317,7 +317,7 @@ def _markdown(shop: Shop, report: LoadReport, reasons: Sequence[Mapping[str, Any
                 for r in reasons
             ),
             "",
-            "Their texts stand in `rejected_rows.csv`.",
+            "Their texts are in `rejected_rows.csv`.",
         ]
     else:
         lines.append("None.")

@@ -1,7 +1,7 @@
 """The recall stage's assets, from ``outreach_log`` and ``recall_list`` to ``ops_worklist``.
 
 ``customer_tags`` touches the world, and guards itself: see ``recall.guards``. ``ops_worklist`` only hands out
-a list that passed those guards. ``team_message``, which tells the team of it, stands in ``recall.team``.
+a list that passed those guards. ``team_message``, the team's own message, is in ``recall.team``.
 """
 
 from collections.abc import Sequence
@@ -345,9 +345,9 @@ def _send(
         report = tagging.apply_tags(warehouse, ledger, sink, reach, week)
     except LedgerBusyError:
         return {"sent": 0, "refused": "another run carries out tags with this ledger"}
-    told = {name: value for name, value in asdict(report).items() if value is not None}
+    outcome = {name: value for name, value in asdict(report).items() if value is not None}
     problems = write_problems(shop, ledger, week)
-    return told | ({} if problems is None else {"problems": dg.MetadataValue.path(str(problems))})
+    return outcome | ({} if problems is None else {"problems": dg.MetadataValue.path(str(problems))})
 
 
 def _arms(warehouse: Warehouse, week: date) -> dict[str, int]:

@@ -66,31 +66,33 @@ def build_assets(shop: Shop, stage: Stage) -> list[dg.AssetsDefinition]:
             context.log.warning(f"the group gets no message: {refusal}")
             return _result(weekly_summary.Announcement(refused=refusal))
         reach = read_reach(shop, read_order_contacts(warehouse))
-        told = weekly_summary.announce(shop, warehouse, ledger, reach, wecom.robot_key, weeks[0])
-        for part in told.unknown:
+        announcement = weekly_summary.announce(shop, warehouse, ledger, reach, wecom.robot_key, weeks[0])
+        for part in announcement.unknown:
             context.log.warning(
-                f"nobody knows whether the group has the {part} ({told.reasons[part]}): {TO_DO}"
+                f"nobody knows whether the group has the {part} ({announcement.reasons[part]}): {TO_DO}"
             )
-        return _result(told)
+        return _result(announcement)
 
     return [team_message]
 
 
-def _result(told: weekly_summary.Announcement) -> dg.MaterializeResult:
-    metadata: dict[str, Any] = {"sent": told.sent}
-    if told.refused:
-        metadata["refused"] = told.refused
-    metadata |= {part: state.value for part, state in told.parts.items()}
-    if told.words:
-        metadata["words"] = dg.MetadataValue.md(told.words)
+def _result(announcement: weekly_summary.Announcement) -> dg.MaterializeResult:
+    metadata: dict[str, Any] = {"sent": announcement.sent}
+    if announcement.refused:
+        metadata["refused"] = announcement.refused
+    metadata |= {part: state.value for part, state in announcement.parts.items()}
+    if announcement.words:
+        metadata["words"] = dg.MetadataValue.md(announcement.words)
     return dg.MaterializeResult(
         metadata=metadata,
         check_results=[
             dg.AssetCheckResult(
                 check_name="outcome_is_known",
-                passed=not told.unknown,
+                passed=not announcement.unknown,
                 severity=dg.AssetCheckSeverity.WARN,
-                metadata={"unknown": ", ".join(told.unknown), "to_do": TO_DO} if told.unknown else {},
+                metadata={"unknown": ", ".join(announcement.unknown), "to_do": TO_DO}
+                if announcement.unknown
+                else {},
             )
         ],
     )

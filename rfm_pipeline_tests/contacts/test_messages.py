@@ -191,6 +191,6 @@ def test_a_template_reaches_nothing_but_its_placeholders(tmp_path: Path, templat
 
 
 @pytest.mark.parametrize("template", ["", "   ", "{% if false %}x{% endif %}"])
-def test_a_text_that_comes_out_empty_is_told(tmp_path: Path, template: str) -> None:
+def test_a_text_that_comes_out_empty_is_reported(tmp_path: Path, template: str) -> None:
     with pytest.raises(ShopFileError, match=r"recall\.words\.A\.email_subject"):
         compile_messages(with_words(tmp_path, email_subject=template))

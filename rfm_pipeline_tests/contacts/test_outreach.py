@@ -507,7 +507,7 @@ def test_a_refusal_is_kept_once_and_what_the_shop_wrote_beside_it_stays(home: tu
     assert silenced(shop) == {"c1", "c2", "c5"}
 
 
-def test_a_forgotten_customer_is_not_written_down_anew(home: tuple[Shop, Ledger]) -> None:
+def test_a_forgotten_customer_is_not_written_down_again(home: tuple[Shop, Ledger]) -> None:
     shop, ledger = home
     hand_in(shop, "calls.csv", f"{WEEK},c5,phone,refused,")
     ledger.forget("c5")
@@ -515,7 +515,7 @@ def test_a_forgotten_customer_is_not_written_down_anew(home: tuple[Shop, Ledger]
     assert not refusals_path(shop).exists()
 
 
-def test_refusals_that_cannot_be_kept_are_told(home: tuple[Shop, Ledger]) -> None:
+def test_refusals_that_cannot_be_kept_are_reported(home: tuple[Shop, Ledger]) -> None:
     shop, _ = home
     hand_in(shop, "calls.csv", f"{WEEK},c5,phone,refused,")
     shop.suppression_dir.write_text("in the folder's place", "utf-8")

@@ -396,7 +396,7 @@ class TestOtherSizes:
         assert days.max() == LAST_DAY
         assert shop.shop.first_week <= LAST_WEEK
 
-    def test_the_weeks_end_where_they_are_told(self, tmp_path: Path):
+    def test_the_weeks_end_where_they_are_reported(self, tmp_path: Path):
         shop = make_sample(tmp_path / "home", customers=50, weeks=6, last_week=date(2024, 3, 4))
         days = current_lines(all_rows(shop))["ordered_at"].dt.date()
         assert (days.min(), days.max()) == (date(2024, 1, 29), date(2024, 3, 10))

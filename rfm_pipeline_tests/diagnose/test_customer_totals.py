@@ -120,7 +120,7 @@ def test_a_later_week_leaves_the_totals_as_they_are(shop: Shop, warehouse: Wareh
 
 
 @pytest.mark.parametrize("weeks_later", [3, 33])
-def test_a_change_of_a_week_that_is_in_them_makes_them_anew(
+def test_a_change_of_a_week_that_is_in_them_makes_them_again(
     shop: Shop, warehouse: Warehouse, weeks_later: int
 ) -> None:
     a_year(shop, warehouse)
@@ -144,7 +144,7 @@ def test_when_much_happened_since_they_move_on(shop: Shop, warehouse: Warehouse)
     assert totals_week(warehouse) == FIRST + 40 * WEEK  # 41 of 47
 
 
-def test_a_person_forgotten_in_their_last_week_makes_none_of_them_anew(
+def test_a_person_forgotten_in_their_last_week_makes_none_of_them_again(
     shop: Shop, warehouse: Warehouse
 ) -> None:
     a_year(shop, warehouse)

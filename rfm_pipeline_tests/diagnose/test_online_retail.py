@@ -95,10 +95,10 @@ def test_every_row_read_is_accepted_or_accounted_for(warehouse: Warehouse) -> No
     batches = warehouse.read("select * from order_batches")
     assert batches.height == len(list(DATA.glob("*.csv")))
     assert batches["rows_read"].sum() == 541_909
-    told = pl.col("rows_accepted") + pl.col("rows_unpaid") + pl.col("rows_rejected")
-    assert batches.filter(pl.col("rows_read") != told).is_empty()
+    counted = pl.col("rows_accepted") + pl.col("rows_unpaid") + pl.col("rows_rejected")
+    assert batches.filter(pl.col("rows_read") != counted).is_empty()
     rejected = warehouse.read("select reason, count(*) as n from rejected_rows group by reason")
-    assert rejected.rows() == [("unit_price is negative; returns are told by a negative quantity", 2)]
+    assert rejected.rows() == [("unit_price is negative; a return has a negative quantity", 2)]
 
 
 def test_no_file_is_read_twice(warehouse: Warehouse, shop: Shop) -> None:

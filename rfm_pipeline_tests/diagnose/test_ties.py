@@ -81,7 +81,7 @@ def test_another_quantile_has_another_share(tmp_path: Path, sharing: int, is_exc
     assert threshold(warehouse) == (50, is_exclusive)
 
 
-def test_a_fixed_amount_is_high_whoever_shares_it(tmp_path: Path) -> None:
+def test_a_fixed_amount_is_high_for_all_who_share_it(tmp_path: Path) -> None:
     rules = Rules(first_week=WEEK, monetary_high=Decimal(50))
     warehouse = diagnosed(tmp_path, buyers((20, "50")), rules, [WEEK])
     assert threshold(warehouse) == (50, False)

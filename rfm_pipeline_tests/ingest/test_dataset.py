@@ -119,7 +119,7 @@ def test_files_that_come_in_change_and_go_make_the_same_rows(lines: pl.DataFrame
     write(dearer, "a.parquet", *places)
     assert take_in(duckdb, landing) == take_in(spark, shop)
     one, other = rows_of(duckdb), rows_of(spark)
-    # all files are taken anew, and numbered anew
+    # all files are taken again, and numbered again
     for rows in (one, other):
         rows["order_lines"] = rows["order_lines"].drop("batch_id")
     assert_same_rows(one, other)

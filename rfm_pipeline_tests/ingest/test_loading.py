@@ -346,8 +346,8 @@ def test_rows_read_are_accepted_rejected_or_unpaid_whatever_they_hold(rows: list
         warehouse = small_warehouse(shop)
         write_export(shop, "a.csv", *rows, header=",".join(FIELDS))
         (batch,) = run(warehouse, shop).loaded
-        told = batch["rows_accepted"] + batch["rows_rejected"] + batch["rows_unpaid"]
-        assert batch["rows_read"] == told == len(rows)
+        counted = batch["rows_accepted"] + batch["rows_rejected"] + batch["rows_unpaid"]
+        assert batch["rows_read"] == counted == len(rows)
         kept = warehouse.read(
             """
             select

@@ -58,7 +58,7 @@ def verdict(shop: Shop, name: str) -> Verdict:
 # Shopify: refunds in goods
 
 
-# what stands in the export of an order of 100, and what is given back of its goods
+# what the export of an order of 100 shows, and what is given back of its goods
 REFUNDS: list[tuple[str, dict[str, str], str]] = [
     ("half, with tax", {"Taxes": "20", "Total": "120", "Refunded Amount": "60"}, "50"),
     ("all, with tax", {"Taxes": "20", "Total": "120", "Refunded Amount": "120"}, "100"),

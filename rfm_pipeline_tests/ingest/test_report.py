@@ -132,9 +132,9 @@ def test_a_file_outside_a_home_is_read_as_what_it_looks_like(
     row = "1001,小明,交易成功,2024-01-05 10:00:00,2024-01-05 10:01:00,茶杯,1,10.00"
     path.write_bytes(f"{TAOBAO}\n{row}\n".encode("gbk"))
     assert exit_code_of_check(path) == 0
-    told = capsys.readouterr().out
-    assert "taobao_orders (sure: 8 of 8 columns known)" in told
-    assert "gb18030" in told
+    printed = capsys.readouterr().out
+    assert "taobao_orders (sure: 8 of 8 columns known)" in printed
+    assert "gb18030" in printed
 
 
 def test_a_file_of_nobody_says_what_the_nearest_preset_lacks(

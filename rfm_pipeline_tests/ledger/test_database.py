@@ -73,7 +73,7 @@ def test_a_variable_that_is_not_set_is_told_when_the_ledger_is_needed(
         ("postgresql://rfm:s3cret@127.0.0.1:port/ledger", "holds no URL such as postgresql://"),
     ],
 )
-def test_a_variable_that_holds_something_else_is_told(
+def test_a_variable_that_holds_something_else_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, message: str
 ) -> None:
     monkeypatch.setenv(VARIABLE, url)
@@ -96,14 +96,14 @@ def at(server: Server, **other: str) -> Ledger:
         ({"database": "nowhere"}, "can't connect: the server has no such database"),
     ],
 )
-def test_a_server_that_refuses_is_told(server: Server, other: dict[str, str], message: str) -> None:
+def test_a_server_that_refuses_is_reported(server: Server, other: dict[str, str], message: str) -> None:
     ledger = at(server, **other)
     assert message in refusal(ledger.sealed_weeks)
     assert message in refusal(lambda: ledger.lock("send").__enter__())
     assert message in refusal(lambda: ledger.holdings("a"))
 
 
-def test_a_server_that_is_not_there_is_told() -> None:
+def test_a_server_that_is_not_there_is_reported() -> None:
     ledger = Ledger("postgresql+psycopg://rfm:s3cret@127.0.0.1:9/ledger")
     message = refusal(ledger.sealed_weeks)
     assert message.startswith(
@@ -111,12 +111,12 @@ def test_a_server_that_is_not_there_is_told() -> None:
     )
 
 
-def test_an_option_that_is_none_is_told(server: Server) -> None:
+def test_an_option_that_is_none_is_reported(server: Server) -> None:
     url = server.url(user=ADMIN).replace("postgresql:", "postgresql+psycopg:")
     assert "an option that PostgreSQL does not know" in refusal(Ledger(f"{url}?s3cret=1").sealed_weeks)
 
 
-def test_a_user_who_may_make_no_tables_is_told(server: Server) -> None:
+def test_a_user_who_may_make_no_tables_is_reported(server: Server) -> None:
     message = refusal(at(server, user=USER).sealed_weeks)
     assert "no rights: permission denied for schema public" in message
     assert "grant this user CREATE on a schema of its own" in message
@@ -137,7 +137,7 @@ def test_a_user_who_may_only_read_is_told_when_writing(server: Server) -> None:
     )
 
 
-def test_a_schema_that_is_not_there_is_told(server: Server) -> None:
+def test_a_schema_that_is_not_there_is_reported(server: Server) -> None:
     url = server.url(user=ADMIN).replace("postgresql:", "postgresql+psycopg:")
     message = refusal(Ledger(f"{url}?options=-csearch_path%3Dnowhere").sealed_weeks)
     assert "there is no schema to make tables in" in message
@@ -192,7 +192,7 @@ def test_times_and_money_are_the_same_on_both(url: str) -> None:
 # --- SQLite ---------------------------------------------------------------------------------------
 
 
-def test_a_file_in_no_folder_is_told(tmp_path: Path) -> None:
+def test_a_file_in_no_folder_is_reported(tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path / 'nowhere' / 'ledger.sqlite'}")
     assert "it can't be opened; check that its folder is there" in refusal(ledger.sealed_weeks)
     assert "can't be opened: No such file" in refusal(lambda: ledger.lock("send").__enter__())
@@ -205,14 +205,14 @@ def test_a_file_that_is_no_ledger_is_told_and_left_alone(file_ledger: Ledger, tm
     assert path.read_bytes() == b"week,customer\n" * 100
 
 
-def test_a_file_that_may_not_be_written_is_told(file_ledger: Ledger, tmp_path: Path) -> None:
+def test_a_file_that_may_not_be_written_is_reported(file_ledger: Ledger, tmp_path: Path) -> None:
     seal(file_ledger, "a")
     reader = Ledger(f"sqlite:///file:{tmp_path / 'ledger.sqlite'}?mode=ro&uri=true")
     assert reader.sealed_weeks() == {WEEK}
     assert "it may not be written to" in refusal(lambda: reader.claim_message("a", "b"))
 
 
-def test_a_file_that_is_held_for_long_is_told(
+def test_a_file_that_is_held_for_long_is_reported(
     file_ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seal(file_ledger, "a")

@@ -69,14 +69,14 @@ def rfm_run(home: Path) -> "subprocess.Popen[bytes]":
 
 
 def finish(process: "subprocess.Popen[bytes]") -> bytes:
-    """Waits for a run that must succeed; returns the lines in which it told its progress."""
-    _, told = process.communicate(timeout=300)
-    assert process.returncode == 0, told.decode()
-    return told
+    """Waits for a run that must succeed; returns the lines in which it said how far it was."""
+    _, output = process.communicate(timeout=300)
+    assert process.returncode == 0, output.decode()
+    return output
 
 
 def kill_after(process: "subprocess.Popen[bytes]", lines: int, seconds: float) -> bool:
-    """Kills a run a moment after it told so many lines of progress; False if it ended before."""
+    """Kills a run a moment after it printed so many lines of progress; False if it ended before."""
     assert process.stderr is not None
     for _ in range(lines):
         if not process.stderr.readline():

@@ -517,16 +517,16 @@ def test_a_workbook_of_contacts_is_left_for_somebody_to_see_to(
     assert rfm("forget", "c1", "--home", shop.home, "--yes") == 0
 
 
-@pytest.mark.parametrize(("engine", "is_told"), [("duckdb", True), ("spark", False)])
+@pytest.mark.parametrize(("engine", "is_said"), [("duckdb", True), ("spark", False)])
 def test_tables_that_spark_left_elsewhere_are_told_of_when_it_is_no_longer_in_use(
-    shop: Shop, engine: str, is_told: bool
+    shop: Shop, engine: str, is_said: bool
 ) -> None:
     traces = forget_in(shop.home, "c1")
     section = shop.warehouse.model_copy(
         update={"engine": engine, "spark": SparkSection(tables="s3a://bucket/rfm")}
     )
     lines = closing_words(shop.model_copy(update={"warehouse": section}), traces)
-    assert any("s3a://bucket/rfm was not touched" in line for line in lines) is is_told
+    assert any("s3a://bucket/rfm was not touched" in line for line in lines) is is_said
 
 
 def test_a_contact_file_that_cannot_be_read_is_named(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,13 +106,13 @@ class Home:
         )
 
 
-def told(result: dg.ExecuteInProcessResult, asset: str = "customer_tags") -> dict[str, Any]:
+def metadata_of(result: dg.ExecuteInProcessResult, asset: str = "customer_tags") -> dict[str, Any]:
     """What an asset reported of its run as a whole."""
     assert result.success
     for event in result.asset_materializations_for_node(asset):
         if "newest_week" in event.metadata:
             return {name: entry.value for name, entry in event.metadata.items()}
-    raise AssertionError(f"{asset} told nothing")
+    raise AssertionError(f"{asset} has no metadata")
 
 
 def failure(result: dg.ExecuteInProcessResult, asset: str) -> str:
@@ -155,7 +155,7 @@ def home(planned: Home, tmp_path: Path) -> Home:
 
 def send(home: Home, *weeks: date, tags: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Runs the asset that touches the world, and nothing else."""
-    return told(home.run(*(weeks or (home.newest,)), only=["customer_tags"], tags=tags))
+    return metadata_of(home.run(*(weeks or (home.newest,)), only=["customer_tags"], tags=tags))
 
 
 # --- the week as it should be ---------------------------------------------------------------------
@@ -166,13 +166,13 @@ def test_the_newest_week_is_sent_and_a_second_run_sends_and_changes_nothing(
 ) -> None:
     shutil.copytree(diagnosed.path, tmp_path / "home")
     home = Home(tmp_path / "home")
-    first = told(home.run(home.newest))
+    first = metadata_of(home.run(home.newest))
     assert first["sent"] == first["done"] > 10
     assert (first["failed"], first["newly_sealed"]) == (0, True)
     before = home.everything()
     assert f"{home.newest}.csv" in before
 
-    second = told(home.run(home.newest))
+    second = metadata_of(home.run(home.newest))
     assert (second["sent"], second["done"], second["newly_sealed"]) == (0, first["done"], False)
     after = home.everything()
     assert after.keys() == before.keys()
@@ -192,7 +192,7 @@ def test_nobody_is_tagged_twice_when_the_ledger_is_all_that_is_left(home: Home) 
     before = home.everything()
     home.shop.warehouse_path.unlink()
     assert home.run(home.shop.shop.first_week, home.newest, without=(*RECALL, "recall_outcomes")).success
-    assert told(home.run(home.newest, only=RECALL))["sent"] == 0
+    assert metadata_of(home.run(home.newest, only=RECALL))["sent"] == 0
     after = home.everything()
     for name in ("recall_list", "tag_plan", "customer_tags", "ledger.assignments", "ledger.tag_actions"):
         assert after[name] == before[name]
@@ -284,7 +284,7 @@ def test_an_unreadable_file_of_outcomes_stops_the_recall_and_not_the_diagnosis(h
 
 def test_a_backfill_sends_nothing_and_says_why(home: Home) -> None:
     result = home.run(home.newest, only=RECALL, tags={"dagster/backfill": "abcdefgh"})
-    refused = told(result)
+    refused = metadata_of(result)
     assert refused["sent"] == 0
     assert refused["refused"] == "this run belongs to a backfill; backfills never send"
     assert len(table_rows(home.warehouse, "recall_list")) > 10
@@ -292,7 +292,7 @@ def test_a_backfill_sends_nothing_and_says_why(home: Home) -> None:
 
 
 def test_a_range_of_weeks_sends_nothing(home: Home) -> None:
-    refused = told(home.run(home.newest - WEEK, home.newest, only=RECALL))
+    refused = metadata_of(home.run(home.newest - WEEK, home.newest, only=RECALL))
     assert refused["sent"] == 0
     assert "only a single week is sent" in refused["refused"]
     assert home.nothing_was_sent()
@@ -300,7 +300,7 @@ def test_a_range_of_weeks_sends_nothing(home: Home) -> None:
 
 def test_a_past_week_is_sent_only_if_the_shop_allows_it(home: Home) -> None:
     past = home.newest - WEEK
-    assert told(home.run(past, only=(*DIAGNOSIS, *RECALL)))["sent"] == 0
+    assert metadata_of(home.run(past, only=(*DIAGNOSIS, *RECALL)))["sent"] == 0
     assert home.nothing_was_sent()
     home.set("allow_past_weeks", "true")
     assert send(home, past)["sent"] > 0
@@ -361,7 +361,7 @@ def test_who_opted_out_since_the_list_was_made_stops_the_sending_until_it_is_mad
     (home.shop.suppression_dir / "late.csv").write_text(f"customer_id\n{late}\n", "utf-8")
     assert send(home)["refused"].startswith("1 listed customers opted out")
     assert home.nothing_was_sent()
-    assert told(home.run(home.newest, only=RECALL))["sent"] > 0
+    assert metadata_of(home.run(home.newest, only=RECALL))["sent"] > 0
     assert late not in home.ledger.assignments()["customer_id"].to_list()
 
 
@@ -398,7 +398,7 @@ def test_a_plan_that_is_older_than_its_list_is_refused(home: Home) -> None:
     assert home.run(home.newest, only=["recall_list"]).success
     assert "the plan and the list differ" in send(home)["refused"]
     assert home.nothing_was_sent()
-    assert told(home.run(home.newest, only=["tag_plan", "customer_tags"]))["sent"] <= 3
+    assert metadata_of(home.run(home.newest, only=["tag_plan", "customer_tags"]))["sent"] <= 3
 
 
 # --- what fails -----------------------------------------------------------------------------------

@@ -372,7 +372,7 @@ def test_the_draw_depends_on_who_is_listed_not_on_what_they_are_worth(tmp_path: 
     assert Counter(arms[0].values()) == {"holdout": 6, "recall": 6}
 
 
-def test_another_shop_and_another_week_draw_anew(tmp_path: Path) -> None:
+def test_another_shop_and_another_week_draw_again(tmp_path: Path) -> None:
     churners = [churner for number in range(12) for churner in silent(f"c{number}", [week(0), week(1)])]
     tea = make_recall_home(tmp_path / "tea", holdout_share=0.5)
     silk = make_recall_home(tmp_path / "silk", name="绸庄", holdout_share=0.5)

@@ -112,7 +112,7 @@ def run(
     )
 
 
-def told(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+def metadata_of(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     """What the asset reported."""
     assert result.success
     event = result.asset_materializations_for_node("team_message")[0]
@@ -151,9 +151,9 @@ def rfm_announce(recall_home: RecallHome, *options: str) -> subprocess.Completed
 def test_the_group_gets_the_message_and_the_work_list_once_whatever_is_run_again(
     recall_home: RecallHome, wecom: WecomServer
 ) -> None:
-    first = told(run(recall_home))
+    first = metadata_of(run(recall_home))
     assert (first["sent"], first["message"], first["file"]) == (2, "sent", "sent")
-    again = told(run(recall_home))
+    again = metadata_of(run(recall_home))
     assert (again["sent"], again["message"], again["file"]) == (0, "sent before", "sent before")
     assert kinds(wecom) == ["markdown", "file"]
     name, content = wecom.media(wecom.state().messages[1]["media_id"])
@@ -260,7 +260,7 @@ def test_a_pair_of_which_only_the_message_went_out_is_finished_by_the_next_run(
     assert "the file certainly was not sent" in words
     assert "Run again" in words
     assert kinds(wecom) == ["markdown"]
-    assert told(run(recall_home))["sent"] == 1
+    assert metadata_of(run(recall_home))["sent"] == 1
     assert kinds(wecom) == ["markdown", "file"]
 
 
@@ -270,7 +270,7 @@ def test_a_message_that_was_not_sent_holds_the_file_back_so_that_both_come_in_or
     wecom.script(SEND, "errcode:40058")
     assert "the message certainly was not sent" in failure(run(recall_home))
     assert kinds(wecom) == []
-    assert told(run(recall_home))["sent"] == 2
+    assert metadata_of(run(recall_home))["sent"] == 2
     assert kinds(wecom) == ["markdown", "file"]
 
 
@@ -280,11 +280,11 @@ def test_an_outcome_that_nobody_learnt_is_told_and_never_tried_again_by_itself(
 ) -> None:
     wecom.script(SEND, fault)
     first = run(recall_home)
-    assert told(first)["message"] == "nobody knows whether it was sent"
-    assert told(first)["file"] == "sent"
+    assert metadata_of(first)["message"] == "nobody knows whether it was sent"
+    assert metadata_of(first)["file"] == "sent"
     assert not outcome_is_known(first)
     second = run(recall_home)
-    assert told(second)["sent"] == 0
+    assert metadata_of(second)["sent"] == 0
     assert not outcome_is_known(second)
     assert kinds(wecom).count("markdown") == fault.endswith(":after")
     assert kinds(wecom).count("file") == 1
@@ -322,7 +322,7 @@ def test_a_run_killed_between_asking_and_answer_leaves_a_message_that_nobody_sen
     process.send_signal(signal.SIGKILL)
     process.wait(10)
     result = run(recall_home)
-    assert told(result)["message"] == "nobody knows whether it was sent"
+    assert metadata_of(result)["message"] == "nobody knows whether it was sent"
     assert not outcome_is_known(result)
     assert kinds(wecom) == ["markdown", "file"]
 
@@ -336,7 +336,7 @@ def test_a_wrong_key_is_one_call_and_clear_words_and_is_mended_by_the_right_one(
     assert "not-the-key" not in words
     assert len(wecom.calls(SEND)) == 1
     monkeypatch.setenv("RFM_WECOM_ROBOT_KEY", ROBOT_KEY)
-    assert told(run(recall_home))["sent"] == 2
+    assert metadata_of(run(recall_home))["sent"] == 2
 
 
 # --- what refuses ---------------------------------------------------------------------------------
@@ -346,7 +346,7 @@ def refused(
     recall_home: RecallHome, wecom: WecomServer, *weeks: date, tags: Mapping[str, str] | None = None
 ) -> str:
     result = run(recall_home, *weeks, tags=tags)
-    said = told(result)
+    said = metadata_of(result)
     assert said["sent"] == 0
     assert outcome_is_known(result)
     assert wecom.calls(SEND) == wecom.calls(UPLOAD) == []
@@ -448,7 +448,7 @@ def test_an_alert_says_shop_week_step_reason_and_what_to_do(quiet: RecallHome, w
     assert "13800138000" not in checked
 
 
-def test_of_an_error_that_was_not_written_for_users_only_its_class_is_told(
+def test_of_an_error_that_was_not_written_for_users_only_its_class_is_reported(
     quiet: RecallHome, wecom: WecomServer
 ) -> None:
     alert(quiet, alerts.of_error(ValueError("13800138000")))

@@ -73,7 +73,7 @@ def test_nothing_is_judged_while_the_window_is_open() -> None:
     assert judge(Interval(0.5, 0.4, 0.6), 0.05, 0.01, is_final=False)[0] == "too_early"
 
 
-def test_without_a_hold_out_nothing_can_be_told() -> None:
+def test_without_a_hold_out_nothing_can_be_reported() -> None:
     verdict, reason = judge(None, None, 0.01, is_final=True)
     assert (verdict, "nothing to compare with" in reason) == ("too_small", True)
 

@@ -138,7 +138,7 @@ def test_headlines_are_the_tables(browser: Browser, recalled: Shop, warehouse: W
         assert number(texts[4]) == count("recall_list", f"churn_class = '{name}' and arm = 'holdout'")
 
 
-def test_the_seed_case_is_told(browser: Browser, recalled: Shop, warehouse: Warehouse, week: date) -> None:
+def test_the_seed_case_is_shown(browser: Browser, recalled: Shop, warehouse: Warehouse, week: date) -> None:
     """Reached, response rate, sales in the month, value in 90 days, and what is due to the recall."""
     [pooled] = warehouse.read(
         "select * from recall_effect where week = $week and scope = 'pooled' and churn_class = 'all'",
@@ -153,7 +153,7 @@ def test_the_seed_case_is_told(browser: Browser, recalled: Shop, warehouse: Ware
         {"week": week},
     )["value"][0]
     with opened(browser, report_path(recalled, week)) as (page, _):
-        told = page.locator("#seed-case").inner_text()
+        shown = page.locator("#seed-case").inner_text()
         funnel = page.locator("#funnel").inner_text()
         campaigns = page.locator("#campaigns tr[data-campaign]").count()
     for figure in (
@@ -167,7 +167,7 @@ def test_the_seed_case_is_told(browser: Browser, recalled: Shop, warehouse: Ware
         f"{pooled['holdout_rate']:.1%}",
         VERDICTS[pooled["verdict"]],
     ):
-        assert figure in told
+        assert figure in shown
     assert f"{pooled['holdout_assigned']:,}" in funnel
     assert (
         campaigns
@@ -193,11 +193,11 @@ def test_no_network_and_no_script(browser: Browser, recalled: Shop, week: date) 
     }
 
 
-def test_no_customer_can_be_told(recalled: Shop, warehouse: Warehouse, week: date) -> None:
+def test_no_customer_can_be_recognized(recalled: Shop, warehouse: Warehouse, week: date) -> None:
     text = report_path(recalled, week).read_text("utf-8")
     people = warehouse.read("select distinct customer_id from order_lines where customer_id is not null")
-    told = [name for name in people["customer_id"] if name in text]
-    assert told == []
+    shown = [name for name in people["customer_id"] if name in text]
+    assert shown == []
     for row in warehouse.read(
         "select coupon_code from recall_list where coupon_code is not null"
     ).iter_rows():
@@ -306,7 +306,7 @@ def test_a_failed_check_is_shown(recalled: Shop, warehouse: Warehouse, week: dat
     assert "order_lines.no_empty_week" in render(recalled, failed, {})
 
 
-def test_a_value_that_is_not_known_is_not_told(recalled: Shop, warehouse: Warehouse, week: date) -> None:
+def test_a_value_that_is_not_known_is_not_reported(recalled: Shop, warehouse: Warehouse, week: date) -> None:
     figures = figures_of(recalled, warehouse, week)
     known = pooled_value(figures)
     assert known is not None

@@ -187,7 +187,7 @@ def test_a_mistake_in_the_sql_stays_an_error_of_its_own(warehouse: Warehouse) ->
 # Shapes
 
 
-def test_a_table_of_an_older_version_is_told_with_what_to_do(warehouse: Warehouse) -> None:
+def test_a_table_of_an_older_version_is_reported_with_what_to_do(warehouse: Warehouse) -> None:
     with warehouse.transaction() as session:
         session.execute("create table visits (week date not null, who varchar not null)")
     with pytest.raises(RfmError) as caught:
@@ -315,7 +315,7 @@ def another_process_holding(path: Path) -> Iterator[subprocess.Popen[str]]:
         process.stdout.close()
 
 
-def test_a_warehouse_in_use_is_told_with_the_pid_of_the_holder(tmp_path: Path) -> None:
+def test_a_warehouse_in_use_is_reported_with_the_pid_of_the_holder(tmp_path: Path) -> None:
     path = tmp_path / "warehouse.duckdb"
     with another_process_holding(path) as process:
         started = time.monotonic()

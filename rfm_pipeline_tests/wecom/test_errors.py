@@ -58,7 +58,7 @@ def test_a_refusal_says_its_code_and_where_to_go(code: int) -> None:
     )
 
 
-def test_whoever_keeps_the_books_can_tell_a_pause_from_a_refusal() -> None:
+def test_a_pause_differs_from_a_refusal() -> None:
     assert issubclass(WecomStopped, WecomError)
     assert issubclass(WecomRefused, WecomError)
     assert not issubclass(WecomStopped, WecomRefused)

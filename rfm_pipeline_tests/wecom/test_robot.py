@@ -115,7 +115,7 @@ def test_a_busy_system_is_asked_again_because_it_said_no(server: WecomServer, co
     assert sent == Sent(SendStatus.NOT_SENT, f"errcode {code}", code)
 
 
-def test_a_server_that_is_not_there_was_not_told(server: WecomServer) -> None:
+def test_a_server_that_is_not_there_heard_nothing(server: WecomServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     nowhere = f"http://127.0.0.1:{port}/cgi-bin"

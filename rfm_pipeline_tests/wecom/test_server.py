@@ -65,7 +65,7 @@ def test_a_token_is_the_same_until_it_ends(server: WecomServer, caller: PlainCal
     assert caller.errcode(BY_USER, {}, other="no token") == 41001
 
 
-def test_wrong_credentials_are_told_apart(server: WecomServer, caller: PlainCaller) -> None:
+def test_wrong_credentials_are_distinguished(server: WecomServer, caller: PlainCaller) -> None:
     assert caller.new_token(corp_id="wrong") == "40013"
     assert caller.new_token(secret="wrong") == "40001"
     assert server.state().violations["wrong_secret"] == 1
@@ -110,9 +110,7 @@ def test_marking_is_checked(server: WecomServer, caller: PlainCaller) -> None:
     assert server.state().tags() == {}
 
 
-def test_a_foreign_tag_is_remembered_against_whoever_used_it(
-    server: WecomServer, caller: PlainCaller
-) -> None:
+def test_a_foreign_tag_is_remembered_against_its_user(server: WecomServer, caller: PlainCaller) -> None:
     befriended(server)
     foreign = server.make_tags("别人的", "VIP", ours=False)["VIP"]
     assert caller.mark("c0", foreign) == 0

@@ -66,7 +66,7 @@ def fetch_changes(
         zone: The shop's IANA time zone, in which the database shows its times where it has a choice.
         since: The watermark of the last read; None reads everything.
         folder: Where the file goes; made if it isn't there.
-        say: Is told about progress, every few seconds, and about rows that need attention.
+        say: Hears of progress, every few seconds, and about rows that need attention.
 
     Returns:
         The file, which the caller removes, and what is known of it.
@@ -104,7 +104,7 @@ def fetch_changes(
 
 
 def _check_settings(database: DatabaseSection) -> None:
-    """What can be told to be wrong without the database."""
+    """What is wrong without a look at the database."""
     for name in database.columns:
         if name not in ALL_COLUMNS:
             near = nearest(name, ALL_COLUMNS)

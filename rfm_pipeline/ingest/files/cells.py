@@ -241,8 +241,8 @@ def _year_first(text: pl.Expr, date_order: str) -> pl.Expr:
         )
         rest = text.str.replace(r"^\d{1,2}[/.\-]\d{1,2}[/.\-]\d{2,4},?\s*", "")
         year = pl.lit(century) + text.str.extract(pattern, 3)
-        told = pl.concat_str([year, pl.lit("-"), month, pl.lit("-"), day, pl.lit(" "), rest])
-        text = pl.when(told.is_not_null()).then(told).otherwise(text)
+        ordered = pl.concat_str([year, pl.lit("-"), month, pl.lit("-"), day, pl.lit(" "), rest])
+        text = pl.when(ordered.is_not_null()).then(ordered).otherwise(text)
     return text
 
 

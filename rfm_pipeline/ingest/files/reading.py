@@ -39,7 +39,7 @@ EVENT_TIMES = ("cancelled_at", "updated_at", "paid_at")
 """Times of a row that no order line has; they tell how new its file is."""
 
 ROW_FACTS = ("currency", "is_other_currency", "was_net", "is_unpaid_delivered", "payment_method")
-"""What is counted of the rows, and stands in no order line."""
+"""What is counted of the rows, and is in no order line."""
 
 _BEGINS_LIKE_A_DAY = r"^\d{4}[-/年]|^\d{1,2}[/.-]\d{1,2}[/.-]"
 _LINE_TYPES = {"sale": ["sale"], "return": ["return"]}
@@ -95,7 +95,7 @@ class Source:
 
     @property
     def header(self) -> tuple[str, ...]:
-        """The file's column names as they stand in it."""
+        """The file's column names as they are in it."""
         return self.layout.header
 
 
@@ -455,15 +455,15 @@ class _Reader:
         is_return = (quantity < 0) | (pl.col("given_type") == "return").fill_null(False)
         if preset.credit_note_prefix is not None:
             is_return = is_return | pl.col("order_id").str.starts_with(preset.credit_note_prefix)
-        reckoned = (quantity.abs() * pl.col("unit_price")).round(4).cast(MONEY, strict=False)
+        computed = (quantity.abs() * pl.col("unit_price")).round(4).cast(MONEY, strict=False)
         if self._has["line_discount"]:
-            left = reckoned - pl.col("line_discount").fill_null(0)
-            reckoned = pl.max_horizontal(left, pl.lit(0, MONEY))
+            left = computed - pl.col("line_discount").fill_null(0)
+            computed = pl.max_horizontal(left, pl.lit(0, MONEY))
         own = self._paid("amount")
         if preset.row == LINE:
             # exports give a return's amount with and without a sign
             own = pl.when(quantity < 0).then(own.abs()).otherwise(own)
-        amount = pl.when(pl.col("_amount").is_null()).then(reckoned).otherwise(own).cast(MONEY)
+        amount = pl.when(pl.col("_amount").is_null()).then(computed).otherwise(own).cast(MONEY)
         was_net = self._was_net(amount)
         amount = pl.when(was_net).then(amount + pl.col("refunded_amount")).otherwise(amount).cast(MONEY)
         # an order list names all titles of an order at once
@@ -667,7 +667,7 @@ def _value_rules(preset: Preset, has: dict[str, bool]) -> list[tuple[pl.Expr, st
         *([missing("unit_price")] if "unit_price" in preset.required else []),
         *(unreadable(column, "amount of money") for column in money),
         *(
-            (pl.col(column) < 0, f"{column} is negative; returns are told by a negative quantity")
+            (pl.col(column) < 0, f"{column} is negative; a return has a negative quantity")
             for column in money
         ),
         (

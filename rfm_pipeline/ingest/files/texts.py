@@ -114,7 +114,7 @@ class Layout:
     """How a file is cut into fields.
 
     Attributes:
-        header: The column names as they stand in the file.
+        header: The column names as they are in the file.
         encoding: Of a CSV file; None for other formats.
         encodings: Those it may have, should the whole file not fit the one its beginning has.
         delimiter: Of a CSV file.
@@ -139,7 +139,7 @@ class TextRows:
         dirt: What its values may hold.
         batches: Frames with a text column per position (``"0"``, ``"1"``, …; empty texts are ``""`` or
             null), ``PROBLEM`` (why the row as a whole can't be read, else null) and ``ROW_TEXT`` (such a row
-            as it stands in the file).
+            as it is in the file).
     """
 
     layout: Layout
@@ -230,7 +230,7 @@ def _peek_csv(path: Path, head: bytes, fit: Fit, encodings: Sequence[str], delim
         raise OrderFileError(f"{path}: the file is empty, it has no header; remove it or export it again.")
     if -best[0][2] > max(16, len(head) // 20):
         raise OrderFileError(
-            f"{path}: its encoding can't be told; export it as UTF-8, or name it in shop.yaml "
+            f"{path}: its encoding can't be found; export it as UTF-8, or name it in shop.yaml "
             "(orders.encoding, such as gb18030)."
         )
     return best[1]
@@ -433,7 +433,7 @@ def _look(piece: bytes, delimiter: int, width: int) -> _Inspection:
 def _is_grid(marks: Any, delimiter: int, width: int) -> bool:
     """Whether every row has as many fields as the header, from its delimiters and line breaks in order.
 
-    Of a file with one column a blank line can't be told from a row; that is given to the slower way.
+    Of a file with one column a blank line looks like a row; that is given to the slower way.
     """
     if width == 1 or len(marks) % width:
         return False
@@ -540,7 +540,7 @@ def _csv_batches(path: Path, layout: Layout, rows: int | None = None) -> Iterato
 
 
 def _rewrite(source: Path, layout: Layout, target: Path) -> int:
-    """Writes a CSV file anew as a regular UTF-8 grid, each row behind what is wrong with it and its text.
+    """Writes a CSV file again as a regular UTF-8 grid, each row behind what is wrong with it and its text.
 
     Rows are cut as Python's csv module cuts them. A row with bytes that are no text, with NULs, with more or
     fewer fields than the header, or with a field longer than ``LONGEST_FIELD`` (a quote that isn't closed

@@ -2,7 +2,7 @@
 
 Belongs here: header names, status words, credit notes, codes that are no products, which preset a header
 looks like. How values are typed is ``ingest.reading``'s. A shop's own layout is a file of the same kind in
-``presets/`` of its home; ``docs/reference/presets.md`` says what may stand in it.
+``presets/`` of its home; ``docs/reference/presets.md`` says what may be in it.
 """
 
 import difflib
@@ -60,7 +60,7 @@ FROM_PLATFORMS = (
     "payment_method",  # how the order is paid
     "fulfilment",  # whether the order was delivered, by the preset's words
     "refund_flag",  # whether the line was refunded, where its amount is not given
-    "kinds",  # how many titles stand in product_name
+    "kinds",  # how many titles are in product_name
     "phone",
     "email",
     "name",
@@ -77,7 +77,7 @@ class Preset(BaseModel):
     Attributes:
         name: What ``orders.preset`` calls it.
         description: Whose layout it is.
-        row: What a row is: a line, or an order whose titles stand in one field.
+        row: What a row is: a line, or an order whose titles are in one field.
         columns: Canonical column to the header names it may stand under.
         fallback: Canonical column to further headers, looked at where the column itself is empty, masked or
             damaged by a spreadsheet (or 0, for the amount of a closed order).
@@ -164,7 +164,7 @@ class Preset(BaseModel):
         """Finds the canonical columns in a file's header; names are compared trimmed.
 
         Returns:
-            Canonical column to the header name as it stands in the file.
+            Canonical column to the header name as it is in the file.
 
         Raises:
             OrderFileError: If a required column is missing or a name that is needed stands twice.

@@ -76,9 +76,9 @@ def failure(folder: Path, say: Callable[[str], None] = print, **settings: Any) -
     """What a read that can't work tells; no file is left, no secret in the traceback."""
     with pytest.raises(OrderDatabaseError) as caught:
         fetch_changes(DatabaseSection(**settings), ZONE, None, folder / "landing", say)
-    told = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
-    assert PASSWORD not in told
-    assert "hush" not in told
+    message = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+    assert PASSWORD not in message
+    assert "hush" not in message
     assert not list((folder / "landing").glob("*"))
     assert not list((folder / "landing").glob(".*"))
     return str(caught.value)
@@ -331,9 +331,9 @@ class TestColumns:
             [row] = fetch(tmp_path, table=table).rows
             assert row.keys() == {"order_id", "updated_at"}
             assert (row["order_id"], row["updated_at"][:19]) == ("o1", "2024-05-06 12:00:00")
-            told = failure(tmp_path, table=table, columns={"customer_id": "phone"})
-        assert "no column 'phone' that this user may read" in told
-        assert "There are: order_id, updated_at" in told
+            message = failure(tmp_path, table=table, columns={"customer_id": "phone"})
+        assert "no column 'phone' that this user may read" in message
+        assert "There are: order_id, updated_at" in message
 
 
 class granted:
@@ -498,7 +498,7 @@ class TestTypes:
         query = f"select 'o1' as order_id, {made} as ordered_at, current_date as updated_at"
         assert fetch(tmp_path, query=query).rows[0]["ordered_at"] == "2024-01-04 00:40:00"
 
-    def test_a_zone_that_the_server_does_not_know_is_told(self, server: Server, tmp_path: Path) -> None:
+    def test_a_zone_that_the_server_does_not_know_is_reported(self, server: Server, tmp_path: Path) -> None:
         if server.scheme == "postgresql":
             zone, made = "Mars/Phobos", "to_timestamp(1704300000)::timestamp"
         else:
@@ -599,43 +599,43 @@ class TestReadOnly:
                 f"grant execute on function {function} to {user}",
                 f"grant all on {table} to {user}",
             )
-        told = failure(tmp_path, query=f"select order_id, {function}() as sku, updated_at from {table}")
-        assert "would change data" in told
+        message = failure(tmp_path, query=f"select order_id, {function}() as sku, updated_at from {table}")
+        assert "would change data" in message
         assert fetch(tmp_path, table=table).column("sku") == ["TEA"]
 
 
 class TestMistakes:
     def test_an_unknown_table_names_the_nearest(self, server: Server, tmp_path: Path) -> None:
         make_table(server, "order_id int, updated_at date", [], name="shop_order_items")
-        told = failure(tmp_path, table="Shop_Order_Item")
-        assert "there is no table 'Shop_Order_Item'" in told
-        assert "did you mean '" in told
-        assert "shop_order_items'" in told
+        message = failure(tmp_path, table="Shop_Order_Item")
+        assert "there is no table 'Shop_Order_Item'" in message
+        assert "did you mean '" in message
+        assert "shop_order_items'" in message
 
     def test_an_unknown_column_lists_those_there_are(self, server: Server, tmp_path: Path) -> None:
         table = lines_table(server, [])
-        told = failure(tmp_path, table=table, columns={"quantity": "skus"})
-        assert "columns.quantity in shop.yaml: the source has no column 'skus'" in told
-        assert "did you mean 'sku'? There are: order_id, sku, updated_at." in told
-        told = failure(tmp_path, table=table, updated_at="changed")
-        assert "orders.database.updated_at" in told
-        assert "There are: order_id, sku, updated_at." in told
+        message = failure(tmp_path, table=table, columns={"quantity": "skus"})
+        assert "columns.quantity in shop.yaml: the source has no column 'skus'" in message
+        assert "did you mean 'sku'? There are: order_id, sku, updated_at." in message
+        message = failure(tmp_path, table=table, updated_at="changed")
+        assert "orders.database.updated_at" in message
+        assert "There are: order_id, sku, updated_at." in message
 
     def test_order_id_is_needed(self, server: Server, tmp_path: Path) -> None:
         table = make_table(server, "id int, updated_at date", [])
-        told = failure(tmp_path, table=table)
-        assert "no column is named order_id" in told
-        assert "There are: id, updated_at" in told
+        message = failure(tmp_path, table=table)
+        assert "no column is named order_id" in message
+        assert "There are: id, updated_at" in message
 
     def test_updated_at_must_be_a_time(self, server: Server, tmp_path: Path) -> None:
         table = make_table(server, "order_id int, updated_at int", [])
         assert "'updated_at' is neither a date nor a time" in failure(tmp_path, table=table)
 
-    def test_a_column_that_stands_twice_is_told(self, server: Server, tmp_path: Path) -> None:
+    def test_a_column_that_stands_twice_is_reported(self, server: Server, tmp_path: Path) -> None:
         table = lines_table(server, [])
-        told = failure(tmp_path, query=f"select order_id, sku, sku, updated_at from {table}")
-        assert "sku" in told
-        assert re.search("rename all but one|Duplicate column", told)
+        message = failure(tmp_path, query=f"select order_id, sku, sku, updated_at from {table}")
+        assert "sku" in message
+        assert re.search("rename all but one|Duplicate column", message)
 
     def test_a_query_that_is_wrong_is_told_in_the_database_s_words(
         self, server: Server, tmp_path: Path
@@ -645,23 +645,23 @@ class TestMistakes:
         assert "syntax" in failure(tmp_path, query=f"select order_id from {table} wher x = 1")
         assert "nosuchtable" in failure(tmp_path, query="select * from nosuchtable")
 
-    def test_missing_rights_are_told(self, server: Server, tmp_path: Path) -> None:
+    def test_missing_rights_are_reported(self, server: Server, tmp_path: Path) -> None:
         table = lines_table(server, [("o1", "TEA", at(0))])
         with granted(server, table):
-            told = failure(tmp_path, table=table)
-            assert f"may not read the table '{table}'" in told
-            assert "GRANT SELECT" in told
+            message = failure(tmp_path, table=table)
+            assert f"may not read the table '{table}'" in message
+            assert "GRANT SELECT" in message
             assert "GRANT SELECT" in failure(tmp_path, query=f"select * from {table}")
 
-    def test_a_value_that_breaks_the_query_is_not_told(self, server: Server, tmp_path: Path) -> None:
+    def test_a_value_that_breaks_the_query_is_not_reported(self, server: Server, tmp_path: Path) -> None:
         table = lines_table(server, [("hush-1", "TEA", at(0))])
         if server.scheme == "postgresql":
             broken = "cast(order_id as int)"
         else:
             broken = "9223372036854775807 * length(order_id)"
-        told = failure(tmp_path, query=f"select order_id, {broken} as quantity, updated_at from {table}")
-        assert "0 rows had come" in told
-        assert "try the query in its own client" in told
+        message = failure(tmp_path, query=f"select order_id, {broken} as quantity, updated_at from {table}")
+        assert "0 rows had come" in message
+        assert "try the query in its own client" in message
 
     @pytest.mark.parametrize(
         ("change", "expected"),
@@ -671,7 +671,7 @@ class TestMistakes:
             ({"database": "elsewhere"}, "database"),
         ],
     )
-    def test_a_refused_sign_in_is_told(
+    def test_a_refused_sign_in_is_reported(
         self,
         server: Server,
         tmp_path: Path,
@@ -680,17 +680,17 @@ class TestMistakes:
         expected: str,
     ) -> None:
         monkeypatch.setenv(URL, server.url(**change))
-        told = failure(tmp_path, table="orders")
-        assert f"127.0.0.1:{server.port}/" in told
-        assert expected in told.removeprefix("127.0.0.1")
+        message = failure(tmp_path, table="orders")
+        assert f"127.0.0.1:{server.port}/" in message
+        assert expected in message.removeprefix("127.0.0.1")
 
-    def test_an_option_of_the_url_that_nobody_knows_is_told(
+    def test_an_option_of_the_url_that_nobody_knows_is_reported(
         self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv(URL, server.url() + "?nosuch=hush")
         assert "nosuch" in failure(tmp_path, table="orders")
 
-    def test_a_folder_that_cannot_be_written_is_told(self, server: Server, tmp_path: Path) -> None:
+    def test_a_folder_that_cannot_be_written_is_reported(self, server: Server, tmp_path: Path) -> None:
         table = lines_table(server, [("o1", "TEA", at(0))])
         blocker = tmp_path / "blocker"
         blocker.write_text("a file where a folder should be", "utf-8")
@@ -699,7 +699,7 @@ class TestMistakes:
 
 
 class TestUrl:
-    """What is told before any server is asked."""
+    """What is said before any server is asked."""
 
     def test_the_variable_must_be_set(self, tmp_path: Path) -> None:
         assert "RFM_ORDERS_URL is not set" in failure(tmp_path, table="orders")
@@ -717,7 +717,7 @@ class TestUrl:
             ("postgresql+psycopg2://me:hush@host/shop", "begins with postgresql+psycopg2://"),
         ],
     )
-    def test_a_url_that_cannot_be_used_is_told(
+    def test_a_url_that_cannot_be_used_is_reported(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, expected: str
     ) -> None:
         monkeypatch.setenv(URL, url)
@@ -727,7 +727,7 @@ class TestUrl:
         "scheme",
         ["postgresql", "postgres", "postgresql+psycopg", "mysql", "mariadb", "mysql+pymysql"],
     )
-    def test_a_server_that_does_not_answer_is_told(
+    def test_a_server_that_does_not_answer_is_reported(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
     ) -> None:
         monkeypatch.setenv(URL, f"{scheme}://me:hush@127.0.0.1:1/shop")
@@ -755,15 +755,15 @@ class TestUrl:
             ("ssl_mode=hush", "unknown option ssl_mode; known: ssl_ca"),
         ],
     )
-    def test_an_option_that_cannot_be_used_is_told(
+    def test_an_option_that_cannot_be_used_is_reported(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, expected: str
     ) -> None:
         monkeypatch.setenv(URL, f"mariadb://me:hush@127.0.0.1:1/shop?{option}")
         assert expected in failure(tmp_path, table="orders")
 
     def test_an_unknown_canonical_column_names_the_nearest(self, tmp_path: Path) -> None:
-        told = failure(tmp_path, table="orders", columns={"order_no": "id", "customer": "uid"})
-        assert "there is no column 'order_no'; did you mean 'order_id'?" in told
+        message = failure(tmp_path, table="orders", columns={"order_no": "id", "customer": "uid"})
+        assert "there is no column 'order_no'; did you mean 'order_id'?" in message
         assert "known are: order_id, line_no" in failure(tmp_path, table="orders", columns={"xyz": "id"})
 
 
@@ -805,7 +805,7 @@ def interrupt(folder: Path, end: Callable[[], None]) -> tuple[str, int]:
     """Starts a read and ends it from outside once rows have come.
 
     Returns:
-        What was told, and the number of rows that had come by what it told.
+        The message, and the number of rows that had come by what it says.
     """
     heard: list[str] = []
 
@@ -814,11 +814,11 @@ def interrupt(folder: Path, end: Callable[[], None]) -> tuple[str, int]:
             end()
         heard.append(text)
 
-    told = failure(folder, say, table="bulk", batch_rows=100)
+    message = failure(folder, say, table="bulk", batch_rows=100)
     assert heard[0] == "100 rows read"
-    came = re.search(r"([\d,]+) rows had come; nothing of them is loaded", told)
+    came = re.search(r"([\d,]+) rows had come; nothing of them is loaded", message)
     assert came is not None
-    return told, int(came[1].replace(",", ""))
+    return message, int(came[1].replace(",", ""))
 
 
 class TestInterruption:
@@ -830,8 +830,8 @@ class TestInterruption:
     def test_an_ended_read_tells_how_far_it_came(self, server: Server, tmp_path: Path, what: str) -> None:
         make_bulk(server)
         statement, expected = ENDINGS[server.scheme][what]
-        told, rows = interrupt(tmp_path, lambda: server.execute(statement.format(reader_of(server))))
-        assert expected in told
+        message, rows = interrupt(tmp_path, lambda: server.execute(statement.format(reader_of(server))))
+        assert expected in message
         assert 100 <= rows < 200_000
 
     @pytest.mark.parametrize("name", EACH_SERVER)
@@ -841,8 +841,8 @@ class TestInterruption:
         with SERVERS[name]() as server:
             monkeypatch.setenv(URL, server.url())
             make_bulk(server)
-            told, rows = interrupt(tmp_path, server.kill)
-            assert "the connection was lost" in told
+            message, rows = interrupt(tmp_path, server.kill)
+            assert "the connection was lost" in message
             assert 100 <= rows < 200_000
             assert "can't connect: nothing listens there" in failure(tmp_path, table="orders")
 

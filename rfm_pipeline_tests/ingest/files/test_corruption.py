@@ -2,7 +2,7 @@
 
 The quick tier damages each file once in each way, the slow tier makes 2,000 damaged files.
 Whatever happened to a file, it is either refused by its name, or every row of it is accounted for and an
-accepted row says what stands in it. The plain reading is made of Python's csv module and a few rules of its
+accepted row says what is in it. The plain reading is made of Python's csv module and a few rules of its
 own; it need only be exact for rows that are accepted.
 """
 
@@ -148,7 +148,7 @@ class PlainReading:
         return [*(row or [])[:width], *[None] * (width - len(row or []))]
 
     def candidates(self, column: str) -> list[str]:
-        """The names that stand in the header for a column, the column's own first."""
+        """The names that are in the header for a column, the column's own first."""
         own = [name for name in self.names if name in self.preset.columns.get(column, ())]
         return [*own, *(name for name in self.preset.fallback.get(column, ()) if name in self.names)]
 
@@ -450,8 +450,8 @@ def test_damaged_files_are_refused_or_read_as_they_stand(
             continue
         dispositions = rows["disposition"].value_counts()
         assert set(dispositions["disposition"]) <= {"accepted", "unpaid", "rejected"}
-        told = disagreements(rows, damaged, encoding.removesuffix("-sig"), family)
-        problems += [f"{mutant} {damage.__name__}: {one}" for one in told]
+        found = disagreements(rows, damaged, encoding.removesuffix("-sig"), family)
+        problems += [f"{mutant} {damage.__name__}: {one}" for one in found]
         accepted += rows.filter(pl.col("disposition") == "accepted").height
     assert problems == []
     # most damage leaves most of the file readable
@@ -477,7 +477,7 @@ def packed(suffix: str, rows: list[list[str]], path: Path) -> bytes:
 @pytest.mark.parametrize("suffix", [".csv.gz", ".xlsx", ".parquet"])
 @pytest.mark.parametrize("damage", ["cut off", "flipped", "cut out"])
 def test_damaged_archives_are_refused_or_read_whole(tmp_path: Path, suffix: str, damage: str) -> None:
-    """A check sum stands in gzip and workbooks; a page of Parquet has none, and may say anything."""
+    """Gzip and workbooks have a check sum; a page of Parquet has none, and may say anything."""
     family = load_family("jd")
     path = tmp_path / f"orders{suffix}"
     content = packed(suffix, enlarged("jd"), path)

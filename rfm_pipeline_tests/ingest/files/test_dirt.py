@@ -402,8 +402,8 @@ def test_masked_values(text: str, is_masked: bool) -> None:
 )
 def test_words_mean_what_stands_first(word: str, value: str | None) -> None:
     meanings = {"a": ["Paid"], "b": ["closed"], "c": ["closed*"]}
-    told = pl.select(cells.meaning(cells.word(pl.lit(word)), meanings, pl.String)).item()
-    assert told == value
+    meant = pl.select(cells.meaning(cells.word(pl.lit(word)), meanings, pl.String)).item()
+    assert meant == value
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=6))
@@ -617,7 +617,7 @@ def tables(draw: st.DrawFn) -> tuple[list[list[str]], dict[str, Any], str]:
         # no lone surrogates, nor the one character that stands for bytes that are none
         st.characters(codec="utf-8", exclude_characters="\x00\U0010ffff\ufeff"),
     )
-    # a total or an empty row is told apart before its texts are looked at
+    # a total or an empty row is recognized before its texts are looked at
     field = st.text(letters, max_size=6).map(lambda text: f"x{text}")
     rows = draw(st.lists(st.lists(field, min_size=width, max_size=width), max_size=6))
     quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))

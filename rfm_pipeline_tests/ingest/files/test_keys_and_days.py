@@ -55,7 +55,7 @@ def on(month: int, day: int, hour: int = 0, minute: int = 0, year: int = 2010) -
 
 
 @pytest.mark.parametrize(
-    ("texts", "told"),
+    ("texts", "expected"),
     [
         pytest.param(["12/1/2010 8:26", "12/25/2010 8:28"], [on(12, 1, 8, 26), on(12, 25, 8, 28)], id="month first"),
         pytest.param(["1/12/2010 8:26", "25/12/2010 8:28"], [on(12, 1, 8, 26), on(12, 25, 8, 28)], id="day first"),
@@ -74,9 +74,9 @@ def on(month: int, day: int, hour: int = 0, minute: int = 0, year: int = 2010) -
     ],
 )  # fmt: skip
 def test_the_whole_file_shows_which_comes_first(
-    tmp_path: Path, texts: list[str], told: list[datetime | None]
+    tmp_path: Path, texts: list[str], expected: list[datetime | None]
 ) -> None:
-    assert days(tmp_path, *texts) == told
+    assert days(tmp_path, *texts) == expected
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_where_nothing_shows_it_the_shop_is_asked(tmp_path: Path, texts: list[st
 
 
 @pytest.mark.parametrize(
-    ("order", "told"),
+    ("order", "expected"),
     [
         ("month_first", [on(1, 2), None, on(12, 25)]),
         ("day_first", [on(2, 1), on(12, 25), None]),
@@ -96,9 +96,9 @@ def test_where_nothing_shows_it_the_shop_is_asked(tmp_path: Path, texts: list[st
     ],
 )
 def test_the_setting_says_it_and_other_rows_are_rejected(
-    tmp_path: Path, order: str, told: list[datetime | None]
+    tmp_path: Path, order: str, expected: list[datetime | None]
 ) -> None:
-    assert days(tmp_path, "1/2/2010", "25/12/2010", "12/25/2010", date_order=order) == told
+    assert days(tmp_path, "1/2/2010", "25/12/2010", "12/25/2010", date_order=order) == expected
 
 
 def test_a_sign_at_the_end_of_a_long_file_counts(tmp_path: Path) -> None:

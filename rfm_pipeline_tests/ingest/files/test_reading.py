@@ -237,7 +237,7 @@ PACKED = gzip.compress(MANY.encode())
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "expected"),
     [
         ("a.csv", b"", "the file is empty, it has no header"),
         ("a.csv.gz", gzip.compress(b""), "the file is empty, it has no header"),
@@ -264,13 +264,13 @@ PACKED = gzip.compress(MANY.encode())
     ],
 )
 def test_a_file_that_cannot_be_read_is_named_with_the_cause(
-    tmp_path: Path, name: str, content: bytes, told: str
+    tmp_path: Path, name: str, content: bytes, expected: str
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     message = refusal(path)
     assert message.startswith(f"{path}: ")
-    assert told in message
+    assert expected in message
 
 
 def test_a_cut_parquet_file_is_named(tmp_path: Path) -> None:
@@ -420,10 +420,10 @@ def test_clearance_is_true_false_or_unknown(tmp_path: Path, text: str, flag: boo
         ({"list_price": "free"}, "list_price is no amount of money"),
         ({"amount": "x"}, "amount is no amount of money"),
         ({"refunded_amount": "x"}, "refunded_amount is no amount of money"),
-        ({"unit_price": "-1"}, "unit_price is negative; returns are told by a negative quantity"),
-        ({"list_price": "-1"}, "list_price is negative; returns are told by a negative quantity"),
-        ({"amount": "-0.01"}, "amount is negative; returns are told by a negative quantity"),
-        ({"refunded_amount": "-1"}, "refunded_amount is negative; returns are told by a negative quantity"),
+        ({"unit_price": "-1"}, "unit_price is negative; a return has a negative quantity"),
+        ({"list_price": "-1"}, "list_price is negative; a return has a negative quantity"),
+        ({"amount": "-0.01"}, "amount is negative; a return has a negative quantity"),
+        ({"refunded_amount": "-1"}, "refunded_amount is negative; a return has a negative quantity"),
         ({"amount": "", "quantity": "999999", "unit_price": "99999999999"}, "amount is too large"),
         ({"refunded_at": "later"}, "refunded_at is no date and time"),
         ({"line_type": "gift"}, "line_type is no line type (sale or return)"),

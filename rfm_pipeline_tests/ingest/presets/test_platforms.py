@@ -2,7 +2,7 @@
 
 The files lie in ``platforms/`` as UTF-8, so that they can be read here; the tests write them out in the
 platform's own encoding and format. People, numbers and goods are invented. What must come of them stands here
-as tables, reckoned by hand.
+as tables, computed by hand.
 """
 
 # ruff: noqa: E501 (a row of a table is a line)

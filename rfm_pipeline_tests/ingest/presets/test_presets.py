@@ -1,4 +1,4 @@
-"""Presets: which header fits, and what a header that doesn't is told."""
+"""Presets: which header fits, and what is said of one that doesn't."""
 
 import re
 from pathlib import Path

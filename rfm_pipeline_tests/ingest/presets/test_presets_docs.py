@@ -56,7 +56,7 @@ def test_every_format_is_named(suffix: str) -> None:
 
 
 def test_every_reason_to_reject_a_row_is_explained() -> None:
-    """Words in brackets left out; `quantity is no number` may be told as `… is no number`."""
+    """Words in brackets left out; `quantity is no number` may be said as `… is no number`."""
     text = PAGE.read_text("utf-8")
     rules = [*_whole_row_rules(), *_value_rules(load_preset("taobao_orders"), defaultdict(lambda: True))]
     rules += _value_rules(load_preset("standard"), defaultdict(lambda: True))

@@ -19,7 +19,7 @@ from rfm_pipeline.recall.sinks.connection import CONFIRMED_TAG
 from rfm_pipeline.shop import load_shop
 from rfm_pipeline_tests.ledger.ledger_rows import fresh_schema
 from rfm_pipeline_tests.recall.recall_home import LONG_AGO, recall_home_in, silent, week
-from rfm_pipeline_tests.recall.test_assets import Home, diagnosed, told
+from rfm_pipeline_tests.recall.test_assets import Home, diagnosed, metadata_of
 from rfm_pipeline_tests.recall.wecom_home import (
     contacts_of,
     customers_are,
@@ -75,17 +75,17 @@ def expected(home: Home) -> dict[str, set[str]]:
 def test_the_first_plan_waits_for_somebody_and_the_next_weeks_does_not(
     home: Home, wecom: WecomServer
 ) -> None:
-    first = told(home.run(home.newest))
+    first = metadata_of(home.run(home.newest))
     assert "rfm recall plan" in first["refused"]
     assert home.nothing_was_sent()
     assert wecom.marks() == []
 
-    sent = told(home.run(home.newest, only=SENDING, tags={CONFIRMED_TAG: "true"}))
+    sent = metadata_of(home.run(home.newest, only=SENDING, tags={CONFIRMED_TAG: "true"}))
     assert sent["sent"] > 10
     assert worn(wecom) == expected(home)
     assert home.ledger.confirmed_at("wecom") is not None
 
-    again = told(home.run(home.newest, only=SENDING))
+    again = metadata_of(home.run(home.newest, only=SENDING))
     assert (again["sent"], again["done"]) == (0, sent["done"])
     assert wecom.state().violations == {}
     kinds = [message["msgtype"] for message in wecom.state().messages]
@@ -94,20 +94,20 @@ def test_the_first_plan_waits_for_somebody_and_the_next_weeks_does_not(
 
 def test_without_secrets_nothing_is_sent_anywhere(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RFM_WECOM_SECRET")
-    sent = told(home.run(home.newest, tags={CONFIRMED_TAG: "true"}))
+    sent = metadata_of(home.run(home.newest, tags={CONFIRMED_TAG: "true"}))
     assert sent["refused"] == "wecom.enabled is true, but RFM_WECOM_SECRET is not set in the environment"
     assert home.nothing_was_sent()
 
 
 def test_a_plan_that_is_too_large_is_refused_for_good(home: Home, wecom: WecomServer) -> None:
     home.set("max_changes", 3)
-    sent = told(home.run(home.newest, tags={CONFIRMED_TAG: "true"}))
+    sent = metadata_of(home.run(home.newest, tags={CONFIRMED_TAG: "true"}))
     assert "recall.max_changes" in sent["refused"]
     assert wecom.marks() == []
 
 
 def test_the_plan_tells_what_it_takes_before_anything_is_called(home: Home, wecom: WecomServer) -> None:
-    plan = told(home.run(home.newest), "tag_plan")
+    plan = metadata_of(home.run(home.newest), "tag_plan")
     assert plan["wecom_matched"] == plan["wecom_calls"] > 10
     assert plan["wecom_contacts"] == len(wecom.state().contacts)
     assert wecom.state().groups == {}
@@ -127,7 +127,7 @@ def test_what_a_run_leaves_open_is_asked_for_again_every_day(home: Home, wecom: 
 
     assert asked_for() == []
     wecom.script("externalcontact/mark_tag", "errcode:45009")
-    sent = told(home.run(home.newest, tags={CONFIRMED_TAG: "true"}))
+    sent = metadata_of(home.run(home.newest, tags={CONFIRMED_TAG: "true"}))
     assert "45009" in sent["paused"]
     [request] = asked_for()
     assert request.partition_key == str(home.newest)

@@ -213,7 +213,7 @@ def test_a_check_that_fails_on_duckdb_fails_on_spark(
 # Seen whole, or not at all
 
 
-def test_rows_that_break_the_schema_are_told_by_counts_and_never_seen(
+def test_rows_that_break_the_schema_are_counted_and_never_seen(
     spark: SparkWarehouse, weeks: list[date]
 ) -> None:
     before, files = rows_of(spark), parquet_files(spark)

@@ -51,7 +51,7 @@ def test_the_weeks_asked_for_are_said_as_dates() -> None:
     assert said.endswith("WHERE week IN (CAST('2026-01-05' AS DATE), CAST('2026-01-12' AS DATE))")
 
 
-def test_what_hangs_on_the_weeks_only_is_reckoned_beforehand() -> None:
+def test_what_hangs_on_the_weeks_only_is_computed_beforehand() -> None:
     said = spark(
         "with bounds as (select max(as_of) as last from target_weeks) "
         "select * from t where day < (select last - cast($n as integer) from bounds)",
@@ -96,7 +96,7 @@ def test_the_latest_name_passes_over_unknown_ones_on_spark_too() -> None:
     assert said == "SELECT MAX_BY(name, CASE WHEN NOT name IS NULL THEN day END) AS latest FROM t"
 
 
-def test_contents_with_nulls_in_other_places_are_told_apart() -> None:
+def test_contents_with_nulls_in_other_places_are_distinguished() -> None:
     assert spark("select hash(a, b) as content from t") == (
         "SELECT XXHASH64(a, a IS NULL, b, b IS NULL) AS content FROM t"
     )
