@@ -25,7 +25,7 @@ from pydantic.fields import FieldInfo
 import rfm_pipeline
 from rfm_pipeline.cli.app import app
 from rfm_pipeline.home.layout import shop_file_text
-from rfm_pipeline.ingest.presets import Preset, load_preset
+from rfm_pipeline.ingest.presets import NO_BUYERS, Preset, load_preset
 from rfm_pipeline.shop import Section, ShopFile
 from rfm_pipeline.warehouse.schema import Table
 
@@ -315,6 +315,7 @@ def preset_tables(preset: Preset) -> str:
     lines = [
         f"One row is {'an order' if preset.row == 'order' else 'a line'}. "
         f"Written in: {', '.join(preset.encodings)}.",
+        *(["", f"**No buyer**: {NO_BUYERS}."] if preset.hides_buyers else []),
         "",
         "| our column | column of the export | else, where it is empty, masked or damaged | needed |",
         "|---|---|---|---|",
@@ -331,6 +332,10 @@ def preset_tables(preset: Preset) -> str:
         lines += ["", "| what it means | words |", "|---|---|"]
         lines += [f"| {what} | {', '.join(f'`{word}`' for word in found)} |" for what, found in words]
     notes = []
+    if preset.empty_words:
+        notes.append(f"Stands for nothing: {', '.join(f'`{word}`' for word in preset.empty_words)}.")
+    if preset.day_in_order_id:
+        notes.append(f"Without a time, the order's number says the day: `{preset.day_in_order_id}`.")
     if preset.fill_from_order:
         notes.append(f"On an order's first row only: {', '.join(preset.fill_from_order)}.")
     if preset.row == "order":

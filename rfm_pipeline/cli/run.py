@@ -33,8 +33,11 @@ def run(
         typer.echo("nothing has changed since the last run: all is up to date", err=True)
         print_summary(shop, known)
         return
+    from rfm_pipeline.ingest.presets import NO_BUYERS, load_preset
     from rfm_pipeline.orchestration.runner import Runner
 
+    if shop.orders.kind == "files" and load_preset(shop.orders.preset, shop.home).hides_buyers:
+        typer.echo(f"note: {shop.orders.preset}: {NO_BUYERS}", err=True)
     with progress() as say:
         report = Runner(shop, say).run(asked)
     print_summary(shop, report)

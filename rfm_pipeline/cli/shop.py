@@ -31,10 +31,10 @@ def init(
 ) -> None:
     """Makes a home for a new shop: a `shop.yaml` in which every line explains itself, and `orders/`."""
     from rfm_pipeline.home.layout import make_home, shop_file_text
-    from rfm_pipeline.ingest.presets import load_preset
+    from rfm_pipeline.ingest.presets import NO_BUYERS, load_preset
     from rfm_pipeline.weeks import week_of
 
-    load_preset(preset)
+    hides_buyers = load_preset(preset).hides_buyers
     begin = _date(first_week) if first_week else week_of(date.today()) - timedelta(weeks=52)
     home = home.expanduser().resolve()
     shop = make_home(
@@ -50,6 +50,8 @@ def init(
         ),
     )
     typer.echo(f"made {shop.home / 'shop.yaml'}")
+    if hides_buyers:
+        typer.echo(f"note: {NO_BUYERS}")
     typer.echo(f"next: drop the order exports into {shop.orders_dir}, then run")
     typer.echo(f"  rfm check {shop.orders_dir}/*")
     typer.echo(f"  rfm run --home {shop.home}")

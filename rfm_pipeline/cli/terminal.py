@@ -12,6 +12,7 @@ from rich.table import Table
 
 from rfm_pipeline.diagnose.schemas import SEGMENTS
 from rfm_pipeline.home.warehouse import open_warehouse
+from rfm_pipeline.ingest.presets import NO_BUYERS
 from rfm_pipeline.orchestration.last_run import RunReport
 from rfm_pipeline.recall.sinks.base import tags_file
 from rfm_pipeline.recall.weekly_summary import PARTS
@@ -72,6 +73,8 @@ def print_file_check(check: "FileCheck") -> None:
     accepted = check.rows["accepted"]
     share = f" ({check.without_customer / accepted:.1%})" if accepted else ""
     table.add_row("  accepted without a customer", f"{check.without_customer:,}{share}")
+    if check.hides_buyers:
+        table.add_row("  buyers", NO_BUYERS)
     if check.keys_masked or check.keys_damaged or check.keys_from_fallback:
         table.add_row(
             "  customer keys",

@@ -26,7 +26,11 @@ totals as (
     select
         order_id,
         arg_min(order_amount, row_no) filter (order_amount is not null) as paid,
-        arg_min(order_refunded, row_no) filter (order_refunded is not null) as refunded,
+        case
+            -- an order's refund of 0 beside a line's own: the lines say it all
+            when bool_or(refunded_amount > 0 and order_refunded = 0) then 0
+            else arg_min(order_refunded, row_no) filter (order_refunded is not null)
+        end as refunded,
     from line_rows
     group by order_id
 

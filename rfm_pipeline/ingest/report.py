@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from rfm_pipeline.errors import OrderFileError
-from rfm_pipeline.ingest.batches import unpaid_delivered, waiting_orders
+from rfm_pipeline.ingest.batches import DATABASE, unpaid_delivered, waiting_orders
 from rfm_pipeline.ingest.files.reading import (
     ACCEPTED,
     KEY_DAMAGED,
@@ -30,6 +30,7 @@ from rfm_pipeline.ingest.files.reading import (
 from rfm_pipeline.ingest.files.texts import SUFFIXES, has_known_suffix, peek
 from rfm_pipeline.ingest.loading import LoadReport
 from rfm_pipeline.ingest.presets import (
+    NO_BUYERS,
     Guess,
     Preset,
     clean_name,
@@ -64,6 +65,7 @@ class FileCheck:
         keys_masked, keys_damaged: Accepted rows whose customer key is masked, or lost digits.
         keys_from_fallback: Accepted rows whose customer is known by another column.
         unpaid_delivered: Orders that were delivered and never paid, as ``ingest.batches`` counts them.
+        hides_buyers: Whether the platform's exports name no buyer.
         first_ordered_at, last_ordered_at: The span of the accepted rows; None without any.
     """
 
@@ -82,6 +84,7 @@ class FileCheck:
     keys_damaged: int = 0
     keys_from_fallback: int = 0
     unpaid_delivered: dict[str, Any] = field(default_factory=dict)
+    hides_buyers: bool = False
     first_ordered_at: datetime | None = None
     last_ordered_at: datetime | None = None
 
@@ -167,6 +170,7 @@ def _described(source: Source, home: Path | None) -> FileCheck:
         unused=[name for name in header if name not in used and clean_name(name)],
         guesses=guess_presets(header, home),
         rows=Counter({ACCEPTED: 0, UNPAID: 0, REJECTED: 0}),
+        hides_buyers=source.preset.hides_buyers,
     )
 
 
@@ -299,6 +303,7 @@ def _markdown(shop: Shop, report: LoadReport, reasons: Sequence[Mapping[str, Any
         f"Rows in another currency, rejected: {total['rows_other_currency']:,}. Amounts that were given "
         f"after their refund, and are gross now: {sum(batch['amounts_made_gross'] for batch in loaded):,}.",
         "",
+        *_without_buyers(shop, loaded),
         "## Files",
         "",
         "| " + " | ".join(FILE_COLUMNS) + " |",
@@ -353,6 +358,13 @@ def _markdown(shop: Shop, report: LoadReport, reasons: Sequence[Mapping[str, Any
     if report.growing:
         lines += ["", "Left for the next run, still being written: " + ", ".join(map(_cell, report.growing))]
     return "\n".join(lines) + "\n"
+
+
+def _without_buyers(shop: Shop, loaded: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A paragraph on the presets whose exports name no buyer; none if there is no such export."""
+    of_files = {batch["preset"] for batch in loaded if not batch["file_name"].startswith(DATABASE)}
+    hiding = sorted(name for name in of_files if load_preset(name, shop.home).hides_buyers)
+    return [f"{', '.join(hiding)}: {NO_BUYERS}.", ""] if hiding else []
 
 
 def _cell(value: Any) -> str:

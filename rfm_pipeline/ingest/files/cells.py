@@ -50,21 +50,27 @@ _TIMES_OF_HALF_DAYS = ("%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %I:%M %p")
 _CIPHERS = r"^##|##$|^\$\$|\$\$$|^\$.+\$.+\$\d+\$\$?$|^~.+~.*~~$|^~A[gw].+~|密文"
 _BASE64 = r"^[A-Za-z0-9+/]{10,}={1,2}$|^[A-Za-z0-9+/]{24,}$"
 _WHOLE_NUMBER = r"^(\d+)\.0+$"
+_RELAY_NUMBER = r"^(\+?86[- ]?)?1\d{10} ?(-|－|_|转|#|,|，|ext\.?) ?\d{2,6}$"
 
 Parser = Callable[[pl.Series], pl.Series]
 
 
-def plain(text: pl.Expr, dirt: Dirt) -> pl.Expr:
+def plain(text: pl.Expr, dirt: Dirt, empty_words: Sequence[str] = ()) -> pl.Expr:
     """A text without what exports wrap around it; null if nothing is left.
 
     White space, ``="…"``, a leading apostrophe (both keep a spreadsheet from changing an id), the word NULL.
+
+    Args:
+        text: The texts.
+        dirt: What the file may hold.
+        empty_words: What else its platform writes for nothing.
     """
     if dirt.spaces:
         text = text.str.strip_chars()
     if dirt.wrapped:
         text = text.str.replace(r'(?s)^="(.*)"$', "$1").str.replace(r"^'", "")
         text = text.str.strip_chars()
-    unwanted = ["", *_NULL_WORDS] if dirt.null_words else [""]
+    unwanted = ["", *empty_words, *(_NULL_WORDS if dirt.null_words else ())]
     return pl.when(~text.is_in(unwanted)).then(text)
 
 
@@ -88,6 +94,11 @@ def looks_like_base64(text: pl.Expr) -> pl.Expr:
     of_all_kinds = text.str.contains("[A-Z]") & text.str.contains("[a-z]")
     has_sign = text.str.contains(r"[0-9+/=]")
     return text.str.contains(_BASE64) & of_all_kinds & has_sign
+
+
+def is_relay_number(text: pl.Expr) -> pl.Expr:
+    """Whether a phone number is a platform's for one order, with an extension: ``17200000000-1234``."""
+    return text.str.contains(_RELAY_NUMBER)
 
 
 def whole_numbers(texts: pl.Series) -> pl.Series:
@@ -124,16 +135,19 @@ def meaning(words: pl.Expr, meanings: Mapping[Any, Sequence[str]], dtype: Any) -
 
     Args:
         words: The words, of one spelling (:func:`word`).
-        meanings: Value to the words that mean it; ``word*`` stands for whatever begins so.
+        meanings: Value to the words that mean it; ``word*`` stands for whatever begins so, ``*word`` for
+            whatever ends so.
         dtype: The values' type.
     """
     result = pl.lit(None, dtype)
     for value, spellings in reversed(list(meanings.items())):
         folded = [one_word(spelling) for spelling in spellings]
-        matches = words.is_in([spelling for spelling in folded if not spelling.endswith("*")])
+        matches = words.is_in([spelling for spelling in folded if "*" not in spelling])
         for spelling in folded:
             if spelling.endswith("*"):
                 matches = matches | words.str.starts_with(spelling[:-1])
+            elif spelling.startswith("*"):
+                matches = matches | words.str.ends_with(spelling[1:])
         result = pl.when(matches).then(pl.lit(value, dtype)).otherwise(result)
     return result
 

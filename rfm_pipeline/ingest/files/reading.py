@@ -46,7 +46,15 @@ _LINE_TYPES = {"sale": ["sale"], "return": ["return"]}
 _BOOLEANS = {True: ["true", "1", "yes"], False: ["false", "0", "no"]}
 _NOT_PAID = ["否", "无", "no", "false", "0", "0.0", "0.00", "未付款", "待付款"]
 _MOBILE = r"^(?:\+?86|0086)?[- ]?(1[3-9]\d)[- ]?(\d{4})[- ]?(\d{4})$"
-_MONEY_COLUMNS = ("unit_price", "list_price", "amount", "refunded_amount", "line_discount")
+_MONEY_COLUMNS = (
+    "unit_price",
+    "list_price",
+    "amount",
+    "refunded_amount",
+    "line_discount",
+    "line_price",
+    "line_postage",
+)
 _NO_AMOUNT = "neither an amount nor a price is given"
 _ORDER_MONEY = ("order_amount", "order_refunded")
 _ORDER_FACTS = ("gross_amount", "order_total", "order_tax", "order_postage", "outstanding")
@@ -56,7 +64,15 @@ AUTO = "auto"
 _CURRENCIES = {"RMB": "CNY", "CNH": "CNY", "人民币": "CNY", "元": "CNY", "￥": "CNY", "¥": "CNY"}
 OTHER_CURRENCY = "currency is not the shop's"
 _TIME_COLUMNS = ("ordered_at", "refunded_at", "cancelled_at", "updated_at", "paid_mark")
-_WORDS = ("line_type", "is_clearance", "order_status", "refund_flag", "accepts_marketing", "paid_mark")
+_WORDS = (
+    "line_type",
+    "is_clearance",
+    "order_status",
+    "line_status",
+    "refund_flag",
+    "accepts_marketing",
+    "paid_mark",
+)
 _IDS = ("order_id", "customer_id", "sku")
 
 
@@ -253,7 +269,9 @@ class _Reader:
         texts: list[pl.Expr] = []
         candidates: dict[str, list[pl.Expr]] = {}
         for column, positions in self._positions.items():
-            candidates[column] = [cells.plain(pl.col(f"{i}"), dirt) for i in positions]
+            candidates[column] = [
+                cells.plain(pl.col(f"{i}"), dirt, self._preset.empty_words) for i in positions
+            ]
             if dirt.full_width and column in (*_IDS, "phone", "email"):
                 # a title that stands for a missing SKU keeps its punctuation
                 candidates[column] = [
@@ -338,7 +356,7 @@ class _Reader:
         """Whether a key is encrypted; None where it surely isn't."""
         shapes = [cells.is_cipher(text)] if self._dirt.ciphers else []
         if position in (*self._positions["phone"], *self._positions["name"]):
-            shapes.append(cells.looks_like_base64(text))
+            shapes += [cells.looks_like_base64(text), cells.is_relay_number(text)]
         return pl.any_horizontal(shape.fill_null(False) for shape in shapes) if shapes else None
 
     def _typed(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -362,6 +380,14 @@ class _Reader:
                 if given
                 else _nulls(frame, TIME)
             )
+        if self._preset.day_in_order_id is not None:
+            typed["ordered_at"] = typed["ordered_at"].fill_null(
+                frame.select(
+                    pl.when(pl.col("_ordered_at").is_null()).then(
+                        _day_in(pl.col("_order_id"), self._preset.day_in_order_id)
+                    )
+                ).to_series()
+            )
         # a mark of payment may be a yes or an amount, too
         payment = frame["_paid_mark"].str.contains(_BEGINS_LIKE_A_DAY).fill_null(False)
         typed["paid_at"] = (
@@ -374,7 +400,7 @@ class _Reader:
         phone, email = pl.col("_phone"), pl.col("_email")
         if self._dirt.ciphers:
             phone = pl.when(~cells.is_cipher(phone)).then(phone)
-        phone = pl.when(~cells.looks_like_base64(phone)).then(phone)
+        phone = pl.when(~cells.looks_like_base64(phone) & ~cells.is_relay_number(phone)).then(phone)
         if dirty:
             phone = pl.when(~cells.is_masked(phone)).then(phone)
             email = pl.when(~cells.is_masked(email)).then(email)
@@ -396,24 +422,38 @@ class _Reader:
 
     def _status(self) -> list[pl.Expr]:
         """Whether the order was paid, from its status, its mark of payment and its cancellation."""
-        given = pl.col("given_status")
-        status = given
+        status = pl.col("given_status")
+        was_paid = self._came_back()
         if self._has["paid_mark"]:
             mark = pl.col("_paid_mark")
             marked = (mark.is_not_null() & ~mark.is_in(_NOT_PAID)).fill_null(False)
             by_mark = pl.when(marked).then(pl.lit("paid")).otherwise(pl.lit(UNPAID))
-            status = (
-                pl.when(pl.col("_order_status").is_null())
-                .then(by_mark)
-                .when((given == "cancelled") & marked)
-                .then(pl.lit("closed"))
-                .otherwise(given)
-            )
+            status = pl.when(pl.col("_order_status").is_null()).then(by_mark).otherwise(status)
+            was_paid = was_paid | marked
+        is_cancelled = (pl.col("given_status") == "cancelled").fill_null(False)
+        status = pl.when(is_cancelled & was_paid).then(pl.lit("closed")).otherwise(status)
         if self._has["cancelled_at"]:
             back = pl.max_horizontal(pl.col("refunded_amount"), pl.col("order_refunded")).fill_null(0)
             was_paid = (status == "paid") & pl.col("_cancelled_at").is_not_null() & (back == 0)
             status = pl.when(was_paid.fill_null(False)).then(pl.lit("closed")).otherwise(status)
+        if self._has["order_total"]:
+            total = pl.col("order_total")
+            is_all = (status == "paid") & (total > 0) & (pl.col("order_refunded") >= total)
+            status = pl.when(is_all.fill_null(False)).then(pl.lit("closed")).otherwise(status)
+        if self._has["line_status"]:
+            of_line = cells.meaning(pl.col("_line_status"), self._preset.statuses, pl.String)
+            status = pl.when(of_line == "cancelled").then(of_line).otherwise(status)
         return [status.alias("status")]
+
+    def _came_back(self) -> pl.Expr:
+        """Whether money came back, which shows that it was paid."""
+        back = pl.max_horizontal("refunded_amount", "order_refunded").fill_null(0)
+        return (back > 0) | self._is_flagged()
+
+    def _is_flagged(self) -> pl.Expr:
+        """Whether a word says that the row was refunded in full."""
+        flag = cells.meaning(pl.col("_refund_flag"), self._preset.refund_words, pl.String)
+        return (flag == "full").fill_null(False)
 
     def _payment(self) -> list[pl.Expr]:
         """The status, seen with how the order is paid and whether it was delivered."""
@@ -441,9 +481,16 @@ class _Reader:
         return [
             status.alias("status"),
             is_waiting.alias("is_unpaid_delivered"),
-            pl.col("order_amount").alias("goods"),
+            self._goods().alias("goods"),
             pl.col("_payment_method").alias("payment_method"),
         ]
+
+    def _goods(self) -> pl.Expr:
+        """What an order's goods cost, without tax and postage."""
+        if self._has["order_amount"]:
+            return pl.col("order_amount")
+        beside = pl.col("order_tax").fill_null(0) + pl.col("order_postage").fill_null(0)
+        return (pl.col("order_total") - beside).cast(MONEY)
 
     def _amounts(self) -> list[pl.Expr]:
         """The line's type, its quantity, its price and what was paid for it."""
@@ -456,10 +503,14 @@ class _Reader:
         if preset.credit_note_prefix is not None:
             is_return = is_return | pl.col("order_id").str.starts_with(preset.credit_note_prefix)
         computed = (quantity.abs() * pl.col("unit_price")).round(4).cast(MONEY, strict=False)
+        if self._has["line_price"]:
+            computed = pl.coalesce(pl.col("line_price"), computed)
         if self._has["line_discount"]:
             left = computed - pl.col("line_discount").fill_null(0)
             computed = pl.max_horizontal(left, pl.lit(0, MONEY))
         own = self._paid("amount")
+        if self._has["line_postage"]:
+            own = pl.max_horizontal(own - pl.col("line_postage").fill_null(0), pl.lit(0, MONEY))
         if preset.row == LINE:
             # exports give a return's amount with and without a sign
             own = pl.when(quantity < 0).then(own.abs()).otherwise(own)
@@ -475,7 +526,8 @@ class _Reader:
         amount = pl.when(is_beside | of_no_order).then(pl.lit(0, MONEY)).otherwise(amount)
         price = pl.col("unit_price")
         if "unit_price" not in preset.required:
-            each = amount.cast(pl.Float64) / quantity.abs().cast(pl.Float64)
+            whole = pl.coalesce(pl.col("line_price"), amount)
+            each = whole.cast(pl.Float64) / quantity.abs().cast(pl.Float64)
             is_open = pl.col("_unit_price").is_null() & (quantity != 0) & (amount >= 0)
             price = pl.when(is_open).then(each.round(4).cast(MONEY, strict=False)).otherwise(price)
         line_type = pl.when(is_return.fill_null(False)).then(pl.lit("return")).otherwise(pl.lit("sale"))
@@ -524,32 +576,35 @@ class _Reader:
         return pl.when(is_postage).then(pl.lit(0, MONEY)).otherwise(_goods_part(back)).cast(MONEY)
 
     def _paid(self, column: str) -> pl.Expr:
-        """An amount paid; of a closed order, which exports set to 0, what it had been."""
+        """An amount paid; of a closed order or refunded line, which exports set to 0, what it had been."""
         amount = pl.col(column)
         others = [pl.col(f"{column}_{i}") for i in range(1, len(self._positions[column]))]
         if not others:
             return amount
         had_been = pl.coalesce([pl.when(other > 0).then(other) for other in others] + [amount])
-        is_closed = (pl.col("status") == "closed").fill_null(False)
+        is_closed = (pl.col("status") == "closed").fill_null(False) | self._is_flagged()
         return pl.when(is_closed & (amount == 0)).then(had_been).otherwise(amount)
 
     def _refunds(self) -> list[pl.Expr]:
         """What was given back of the line, and when, as far as the row tells."""
         closed = (pl.col("status") == "closed").fill_null(False)
-        flag = cells.meaning(pl.col("_refund_flag"), self._preset.refund_words, pl.String)
         is_unsaid = pl.col("refunded_amount").fill_null(0) == 0
         refunded = (
-            pl.when(closed | ((flag == "full").fill_null(False) & is_unsaid))
+            pl.when(closed | (self._is_flagged() & is_unsaid))
             .then(pl.col("amount"))
             .when(pl.col("_refunded_amount").is_null())
             .then(pl.lit(0, MONEY))
             .otherwise(pl.col("refunded_amount"))
         )
         at = pl.when(closed & pl.col("refunded_at").is_null()).then("cancelled_at").otherwise("refunded_at")
+        of_order = self._order_back()
+        if self._preset.refunds_by_line:
+            # 0 beside a line's own refund: the lines say it all
+            of_order = pl.when(refunded > 0).then(pl.lit(0, MONEY)).otherwise(of_order)
         return [
             refunded.alias("refunded_amount"),
             at.alias("refunded_at"),
-            self._order_back().alias("order_refunded"),
+            of_order.alias("order_refunded"),
         ]
 
     def _judged(self, frame: pl.DataFrame, batch: pl.DataFrame) -> pl.DataFrame:
@@ -594,6 +649,17 @@ class _Reader:
     def _row_text(self) -> pl.Expr:
         fields = pl.concat_str([pl.col(name).fill_null("") for name in self._fields], separator=",")
         return pl.coalesce(pl.col(ROW_TEXT), fields).alias("row_text")
+
+
+def _no_time() -> tuple[pl.Expr, str]:
+    """No time is given, and none follows from the order's number."""
+    return pl.col("_ordered_at").is_null() & pl.col("ordered_at").is_null(), "ordered_at is missing"
+
+
+def _day_in(order: pl.Expr, pattern: str) -> pl.Expr:
+    """The day (YYMMDD) in an order's number, as its time; null where there is none."""
+    day = pl.lit("20") + order.str.extract(pattern, 1)
+    return day.str.to_datetime("%Y%m%d", strict=False, time_unit="us")
 
 
 def _name() -> pl.Expr:
@@ -657,7 +723,7 @@ def _value_rules(preset: Preset, has: dict[str, bool]) -> list[tuple[pl.Expr, st
     rules = [
         missing("order_id"),
         (pl.col("order_is_damaged"), "order_id was damaged by a spreadsheet (1.2E+18); export it as text"),
-        *([] if preset.joins_orders else [missing("ordered_at")]),
+        *([] if preset.joins_orders else [_no_time()]),
         (pl.col("is_other_currency"), f"{OTHER_CURRENCY} (shop.currency)"),
         unreadable("ordered_at", "date and time"),
         unreadable("line_no", "whole number"),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rfm_pipeline.errors import OrderFileError, ShopFileError
 
@@ -49,6 +49,9 @@ FROM_PLATFORMS = (
     "cancelled_at",  # filled when the order was cancelled
     "updated_at",  # when something last happened to the order, such as its delivery
     "line_discount",  # money off this line
+    "line_price",  # money of the whole line before line_discount
+    "line_postage",  # postage that is part of the line's amount
+    "line_status",  # a word of the statuses: a cancelled line of a paid order is no sale
     "order_amount",  # paid for the whole order; divided over its lines
     "order_refunded",  # refunded of the whole order; divided over its lines
     "gross_amount",  # what amount was before refunds, where the export may give it net of them
@@ -67,6 +70,12 @@ FROM_PLATFORMS = (
     "accepts_marketing",
 )
 """What else an export may tell, from which order lines and contacts are made."""
+
+NO_BUYERS = (
+    "this platform's exports name no buyer: totals, bestsellers and prices can be had; who comes back "
+    "cannot, unless identities/ or contacts/ bring it"
+)
+"""What is said of a preset that hides buyers."""
 
 ALL_COLUMNS = (*CANONICAL, *FROM_PLATFORMS)
 
@@ -98,6 +107,12 @@ class Preset(BaseModel):
         beside_goods: Names of lines whose money stands outside of the order's amount, such as a tip.
         title_separator: The characters that may separate titles.
         fold_keys: Whether customers' keys that are e-mail addresses or mobile numbers have one spelling.
+        hides_buyers: Whether the platform's exports name no buyer, or only an encrypted one.
+        empty_words: What the platform writes where it has no value, such as ``-``.
+        day_in_order_id: A pattern whose group is the day (YYMMDD) in the order's number, for an order without
+            a time.
+        refunds_by_line: Whether the order's refund is looked at only where no line tells its own: the
+            order's may hold tax and postage.
         not_products: SKUs that are no products; ``GIFT*`` means all that begin with GIFT.
         not_product_names: The same for the articles' names; ``*补差价*`` means all that hold 补差价.
     """
@@ -124,6 +139,10 @@ class Preset(BaseModel):
     beside_goods: tuple[str, ...] = ()
     title_separator: str = Field(default="，", min_length=1)
     fold_keys: bool = False
+    hides_buyers: bool = False
+    empty_words: tuple[str, ...] = ()
+    day_in_order_id: str | None = None
+    refunds_by_line: bool = False
     not_products: tuple[str, ...] = ()
     not_product_names: tuple[str, ...] = ()
 
@@ -139,6 +158,19 @@ class Preset(BaseModel):
             if column not in self.columns:
                 raise ValueError(f"{column!r} stands under no header: name it in columns:, too")
         return self
+
+    @field_validator("day_in_order_id")
+    @classmethod
+    def _has_one_group(cls, pattern: str | None) -> str | None:
+        try:
+            groups = 1 if pattern is None else re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no pattern ({error}); write such as ^(\\d{{6}})-") from None
+        if groups != 1:
+            raise ValueError(
+                f"{pattern!r} needs one group, which is the day as YYMMDD; write such as ^(\\d{{6}})-"
+            )
+        return pattern
 
     @property
     def fingerprint(self) -> str:

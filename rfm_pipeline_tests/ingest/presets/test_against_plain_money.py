@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 
 from rfm_pipeline.ingest.loading import load_new_files, update_order_lines
+from rfm_pipeline.ingest.presets import preset_names
 from rfm_pipeline_tests.helpers import make_shop, small_warehouse
 from rfm_pipeline_tests.hypothesis_profiles import examples
 from rfm_pipeline_tests.ingest.shopify_exports import shopify_csv
@@ -32,7 +33,8 @@ class Order(NamedTuple):
     """An order as a buyer sees it: prices of its lines in cents, and what became of it.
 
     ``state`` is open (never paid), paid, part (paid in part), back (given back in part), closed (given back in
-    full). ``share`` is the part that was paid or given back, in percent.
+    full). ``share`` is the part that was paid or given back, in percent; ``is_net`` chooses between two ways in
+    which a platform may write the same.
     """
 
     prices: tuple[int, ...]
@@ -45,7 +47,19 @@ class Order(NamedTuple):
 
     @property
     def goods(self) -> Decimal:
-        return Decimal(sum(self.prices)) / 100
+        return sum(self.amounts, ZERO)
+
+    @property
+    def amounts(self) -> tuple[Decimal, ...]:
+        return tuple(Decimal(price) / 100 for price in self.prices)
+
+    @property
+    def freight(self) -> Decimal:
+        return Decimal(self.postage) / 100
+
+    @property
+    def duty(self) -> Decimal:
+        return Decimal(self.tax) / 100
 
 
 ORDERS = st.lists(
@@ -220,7 +234,337 @@ def standard(orders: Sequence[Order]) -> Case:
     return table(header, rows), told
 
 
-@pytest.mark.parametrize("export", [shopify, taobao_orders, youzan, jd, erp_cn, standard])
+def taobao_items(orders: Sequence[Order]) -> Case:
+    header = "主订单编号,子订单编号,标题,商家编码,价格,购买数量,订单状态,买家应付货款,买家实际支付金额,退款金额,订单创建时间,订单付款时间"
+    words = {"open": "等待买家付款", "closed": "交易关闭"}
+    rows, expected = [], {}
+    for number, order in enumerate(orders):
+        status, at = words.get(order.state, "交易成功"), "" if order.state == "open" else DAY
+        backs = [back_of(order, price) for price in order.amounts]
+        for line, (price, back) in enumerate(zip(order.amounts, backs, strict=True)):
+            paid = price - back if order.is_net else price
+            rows.append(
+                [f"T{number}", line, "茶杯", f"C{line}", price, 1, status, price, paid, back, DAY, at]
+            )
+        if order.state != "open":
+            expected[f"T{number}"] = order.goods, order.goods if order.state == "closed" else sum(backs, ZERO)
+    return table(header, rows), expected
+
+
+def youzan_items(orders: Sequence[Order]) -> Case:
+    header = "订单号,订单状态,订单创建时间,买家付款时间,商品名称,商品编码,商品单价,商品数量,订单实付金额,商品已退款金额,订单已退款金额,买家手机号"
+    words = {"open": "待付款", "closed": "交易关闭"}
+    rows, expected = [], {}
+    for number, order in enumerate(orders):
+        status, at = words.get(order.state, "交易完成"), "" if order.state == "open" else DAY
+        back = back_of(order, order.goods)
+        for line, price in enumerate(order.amounts):
+            # the export says of the first line what came back of it, and of the order the whole
+            own = min(back, price) if line == 0 else ZERO
+            rows.append(
+                [
+                    f"E{number}",
+                    status,
+                    DAY,
+                    at,
+                    "茶杯",
+                    f"C{line}",
+                    price,
+                    1,
+                    order.goods,
+                    own,
+                    back,
+                    "13800000001",
+                ]
+            )
+        if order.state != "open":
+            expected[f"E{number}"] = order.goods, order.goods if order.state == "closed" else back
+    return table(header, rows), expected
+
+
+def online_retail(orders: Sequence[Order]) -> Case:
+    header = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID"
+    rows, expected = [], {}
+    for number, order in enumerate(orders):
+        invoice = f"{536000 + number}"
+        rows += [
+            [invoice, f"P{line}", "CUP", 1, DAY, price, 17850] for line, price in enumerate(order.amounts)
+        ]
+        expected[invoice] = order.goods, ZERO
+        if order.state in ("back", "closed"):
+            # a credit note is an order of returns
+            rows.append([f"C{invoice}", "P0", "CUP", -1, DAY, order.amounts[0], 17850])
+            expected[f"C{invoice}"] = order.amounts[0], ZERO
+    return table(header, rows), expected
+
+
+def douyin(orders: Sequence[Order]) -> Case:
+    header = "主订单编号,子订单编号,选购商品,商品数量,商家编码,订单应付金额,运费,收件人手机号,订单提交时间,订单状态,售后状态"
+    words = {"open": "待支付", "closed": "已关闭"}
+    rows, expected = [], {}
+    for number, order in enumerate(orders):
+        is_flagged = order.state in ("back", "closed")
+        for line, price in enumerate(order.amounts):
+            postage = order.freight if line == 0 else ZERO
+            after = "退款成功" if order.state == "closed" or (is_flagged and line == 0) else "-"
+            status = words.get(order.state, "已完成")
+            rows.append(
+                [
+                    f"\t{number}",
+                    f"\t{number}{line}",
+                    "茶杯",
+                    1,
+                    f"C{line}",
+                    price + postage,
+                    postage,
+                    "##x==##",
+                    DAY,
+                    status,
+                    after,
+                ]
+            )
+        if order.state != "open":
+            whole = order.goods if order.state == "closed" else order.amounts[0]
+            expected[f"{number}"] = order.goods, whole if is_flagged else ZERO
+    return table(header, rows), expected
+
+
+def pinduoduo(orders: Sequence[Order]) -> Case:
+    header = "商品,订单号,订单状态,商品总价(元),邮费(元),用户实付金额(元),商家实收金额(元),商品数量(件),支付时间,商家编码-规格维度,售后状态,订单成交时间"
+    words = {"open": "待支付", "closed": "已取消", "back": "已发货，退款成功"}
+    rows, expected = [], {}
+    for number, order in enumerate(orders):
+        name = f"260517-{number:015}"
+        is_open, is_back = order.state == "open", order.state in ("back", "closed")
+        paid, subsidised = order.goods + order.freight, order.goods + order.freight + 5
+        at = "" if is_open else DAY
+        placed = "" if order.is_net else DAY
+        rows.append(
+            [
+                "茶杯",
+                name,
+                words.get(order.state, "已收货"),
+                order.goods + 9,
+                order.freight,
+                paid,
+                subsidised,
+                2,
+                at,
+                "C",
+                "无售后或售后取消",
+                placed,
+            ]
+        )
+        if not is_open:
+            expected[name] = order.goods, order.goods if is_back else ZERO
+    return table(header, rows), expected
+
+
+def tiktok_shop(orders: Sequence[Order]) -> Case:
+    header = "Order ID,Order Status,Seller SKU,Product Name,Quantity,SKU Unit Original Price,SKU Subtotal After Discount,Shipping Fee After Discount,Taxes,Order Amount,Order Refund Amount,Created Time,Paid Time,Buyer Username"
+    words = {"open": "Unpaid", "closed": "Cancelled"}
+    rows, expected = [], {}
+    for number, order in enumerate(orders):
+        total = order.goods + order.freight + order.duty
+        back = back_of(order, total)
+        at = "" if order.state == "open" else "25/05/2026 10:00:00\t"
+        for line, price in enumerate(order.amounts):
+            status = words.get(order.state, "Completed")
+            rows.append(
+                [
+                    f"{number}\t",
+                    status,
+                    f"C{line}",
+                    "Cup",
+                    1,
+                    price + 1,
+                    price,
+                    order.freight,
+                    order.duty,
+                    total,
+                    back,
+                    "25/05/2026 10:00:00\t",
+                    at,
+                    "b",
+                ]
+            )
+        if order.state != "open":
+            expected[f"{number}"] = (
+                order.goods,
+                order.goods if order.state == "closed" else goods_back(order, back),
+            )
+    return table(header, rows), expected
+
+
+def woocommerce(orders: Sequence[Order]) -> Case:
+    header = "Order Number,Order Status,Order Date,Email (Billing),SKU,Name,Quantity,Item Cost,Order Line Total,Order Line Total Refunded,Order Shipping Amount,Order Refund Amount,Order Total Amount,Order Total Tax Amount"
+    words = {"open": "On hold", "closed": "Refunded"}
+    rows, expected = [], {}
+    for number, order in enumerate(orders):
+        total = order.goods + order.freight + order.duty
+        # is_net: the lines say what came back of them, and the order's refund has postage in it, too
+        backs = [back_of(order, price) if order.is_net else ZERO for price in order.amounts]
+        back = sum(backs, order.freight) if any(backs) else back_of(order, total)
+        for line, (price, own) in enumerate(zip(order.amounts, backs, strict=True)):
+            status = words.get(order.state, "Completed")
+            rows.append(
+                [
+                    number,
+                    status,
+                    DAY,
+                    "b@example.com",
+                    f"C{line}",
+                    "Cup",
+                    1,
+                    price,
+                    price,
+                    own,
+                    order.freight,
+                    back,
+                    total,
+                    order.duty,
+                ]
+            )
+        if order.state != "open":
+            came = sum(backs, ZERO) if any(backs) else goods_back(order, back)
+            expected[f"{number}"] = order.goods, order.goods if order.state == "closed" else came
+    return table(header, rows), expected
+
+
+def amazon(orders: Sequence[Order]) -> Case:
+    header = "amazon-order-id,purchase-date,order-status,item-status,product-name,sku,quantity,currency,item-price,item-tax,shipping-price,item-promotion-discount"
+    words = {"open": "Pending", "closed": "Shipped - Returned to Seller"}
+    rows, expected = [], {}
+    for number, order in enumerate(orders):
+        discounts = [cents(price * order.share / 100) if order.is_net else ZERO for price in order.amounts]
+        for line, (price, discount) in enumerate(zip(order.amounts, discounts, strict=True)):
+            status = words.get(order.state, "Shipped")
+            money = (
+                ["", "", "", ""] if order.state == "open" else [price, order.duty, order.freight, discount]
+            )
+            rows.append(
+                [
+                    f"{number}",
+                    "2026-03-02T02:00:00+00:00",
+                    status,
+                    "Shipped",
+                    "Cup",
+                    f"C{line}",
+                    1,
+                    "USD",
+                    *money,
+                ]
+            )
+        paid = order.goods - sum(discounts, ZERO)
+        if order.state != "open":
+            expected[f"{number}"] = paid, paid if order.state == "closed" else ZERO
+    return table(header, rows), expected
+
+
+def wangdiantong(orders: Sequence[Order]) -> Case:
+    header = "订单编号,订单状态,订单明细退款状态,交易时间,付款时间,客户网名,商家编码,货品名称,下单数量,标价,成交价,分摊后总价,退款前支付金额,分摊邮费"
+    words = {"open": "未付款", "closed": "已取消"}
+    rows, expected = [], {}
+    for number, order in enumerate(orders):
+        status, at = words.get(order.state, "已发货"), "" if order.state == "open" else DAY
+        for line, price in enumerate(order.amounts):
+            is_back = order.state == "back" and line == 0
+            left = ZERO if is_back and order.is_net else price
+            refund = "退款成功" if is_back else "未退款"
+            rows.append(
+                [
+                    f"JY{number}",
+                    status,
+                    refund,
+                    DAY,
+                    at,
+                    "b",
+                    f"C{line}",
+                    "茶杯",
+                    1,
+                    price + 9,
+                    price + 1,
+                    left,
+                    price,
+                    order.freight,
+                ]
+            )
+        if order.state != "open":
+            back = (
+                order.goods
+                if order.state == "closed"
+                else order.amounts[0]
+                if order.state == "back"
+                else ZERO
+            )
+            expected[f"JY{number}"] = order.goods, back
+    return table(header, rows), expected
+
+
+def superstore(orders: Sequence[Order]) -> Case:
+    header = "Row ID,Order ID,Order Date,Ship Date,Customer ID,Customer Name,Product ID,Product Name,Sales,Quantity,Discount,Profit"
+    rows: list[list[object]] = []
+    for number, order in enumerate(orders):
+        for line, price in enumerate(order.amounts):
+            rows.append(
+                [
+                    len(rows) + 1,
+                    f"CA-{number}",
+                    "11/18/2026",
+                    "11/20/2026",
+                    "CG",
+                    "Ann",
+                    f"P{line}",
+                    "Chair",
+                    f"{price:.4f}",
+                    3,
+                    0.2,
+                    1,
+                ]
+            )
+    return table(header, rows), {f"CA-{number}": (order.goods, ZERO) for number, order in enumerate(orders)}
+
+
+def back_of(order: Order, whole: Decimal) -> Decimal:
+    """What of an amount was given back of an order that was given back in part."""
+    return cents(whole * order.share / 100) if order.state == "back" else ZERO
+
+
+def goods_back(order: Order, back: Decimal) -> Decimal:
+    """What of a refund is of the order's goods: all of it at the total, nothing at the postage, no tax."""
+    total = order.goods + order.freight + order.duty
+    if back == total:
+        return order.goods
+    if back == order.freight:
+        return ZERO
+    return min(cents(back * order.goods / total) if order.duty else back, order.goods)
+
+
+EXPORTS = [
+    shopify,
+    taobao_orders,
+    taobao_items,
+    youzan,
+    youzan_items,
+    jd,
+    erp_cn,
+    douyin,
+    pinduoduo,
+    tiktok_shop,
+    woocommerce,
+    amazon,
+    wangdiantong,
+    online_retail,
+    superstore,
+    standard,
+]
+
+
+def test_every_shipped_preset_is_read_a_second_time() -> None:
+    assert sorted(export.__name__ for export in EXPORTS) == preset_names()
+
+
+@pytest.mark.parametrize("export", EXPORTS)
 @settings(max_examples=examples(3), deadline=None)
 @given(orders=ORDERS)
 def test_money_and_refunds_of_every_order(

@@ -32,7 +32,7 @@ def test_an_unknown_preset_is_answered_with_the_nearest_and_all_known() -> None:
         load_preset("online-retail")
     assert "no preset 'online-retail'" in str(caught.value)
     assert "id you mean 'online_retail'?" in str(caught.value)
-    assert "online_retail, shopify, standard" in str(caught.value)
+    assert "online_retail, pinduoduo, shopify, standard" in str(caught.value)
 
 
 def test_a_header_is_matched_trimmed_in_any_order_with_columns_to_spare() -> None:
