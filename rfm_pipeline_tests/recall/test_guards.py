@@ -1,13 +1,24 @@
 """The guards, each on both sides of its border."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 
 import pytest
 
-from rfm_pipeline.recall.guards import refuse_size, refuse_verdicts, refuse_weeks
+from rfm_pipeline.contacts.reach import Reach
+from rfm_pipeline.orchestration.run_tags import CAUSE_TAG
+from rfm_pipeline.recall.guards import (
+    refuse_data,
+    refuse_size,
+    refuse_verdicts,
+    refuse_weeks,
+    refuse_worklist,
+)
+from rfm_pipeline.recall.schemas import RECALL_LIST, TAG_PLAN
 from rfm_pipeline.recall.tagging import opted_out_since, plan_differs, planned_customers
 from rfm_pipeline.shop import Shop
+from rfm_pipeline.warehouse.checks import TableCheck, run_checks
 from rfm_pipeline_tests.helpers import make_shop
 from rfm_pipeline_tests.recall.recall_home import (
     CHANNELS,
@@ -106,6 +117,53 @@ def test_where_the_grid_has_an_end_its_last_week_stays_the_newest(tmp_path: Path
     assert refuse_weeks(shop, [WEEK_BEFORE], {}, years_later) is not None
 
 
+def test_a_run_that_began_by_itself_sends_no_past_week_even_where_the_shop_allows_it(tmp_path: Path) -> None:
+    shop = make_shop(tmp_path, recall={"allow_past_weeks": True})
+    by_itself = {CAUSE_TAG: "2024-02-26 is missing"}
+    assert refuse_weeks(shop, [WEEK_BEFORE], by_itself, MONDAY_MORNING) == (
+        "week 2024-02-26 is not the newest closed week (2024-03-04), and no other is sent by a run that "
+        "began by itself"
+    )
+    assert refuse_weeks(shop, [WEEK], by_itself, MONDAY_MORNING) is None
+
+
+# --- the team's work list ---------------------------------------------------------------------------
+
+
+def test_a_work_list_is_made_of_one_week(shop: Shop) -> None:
+    weeks = [WEEK_BEFORE, WEEK]
+    assert refuse_worklist(shop, weeks, weeks, MONDAY_MORNING) == (
+        "this run is asked for 2 weeks; a work list is made of a single one"
+    )
+    assert refuse_worklist(shop, [WEEK], weeks, MONDAY_MORNING) is None
+
+
+def test_no_work_list_is_made_of_a_list_that_was_not_sent(shop: Shop) -> None:
+    assert refuse_worklist(shop, [WEEK], [WEEK_BEFORE], MONDAY_MORNING) == (
+        "the list of week 2024-03-04 was not sent, so nobody on it may be contacted"
+    )
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+@pytest.mark.parametrize(
+    ("now", "is_over"), [(datetime(2024, 3, 24, 23, 59, 59), False), (datetime(2024, 3, 25, 0, 0, 0), True)]
+)
+def test_a_work_list_is_made_until_the_midnight_in_which_its_campaign_ends(
+    tmp_path: Path, now: datetime, is_over: bool, allowed: bool
+) -> None:
+    shop = make_shop(tmp_path, recall={"campaign_days": 14, "allow_past_weeks": allowed})
+    refused = "the campaign of week 2024-03-04 ended on 2024-03-25"
+    expected = refused if is_over and not allowed else None
+    assert refuse_worklist(shop, [WEEK], [WEEK], now) == expected
+
+
+def test_the_last_week_of_a_grid_keeps_its_work_list(tmp_path: Path) -> None:
+    shop = make_shop(tmp_path, shop={"last_week": WEEK})
+    years_later = datetime(2030, 1, 1)
+    assert refuse_worklist(shop, [WEEK], [WEEK], years_later) is None
+    assert refuse_worklist(shop, [WEEK_BEFORE], [WEEK_BEFORE], years_later) is not None
+
+
 # --- how many -------------------------------------------------------------------------------------
 
 
@@ -193,3 +251,95 @@ def test_a_plan_that_is_older_than_its_list_is_noticed(recall_home: RecallHome) 
     assert differing() == 1
     recall_home.reach = reach_of([("b", "wecom")])
     assert differing() == 0
+
+
+# --- list and plan of a week, all guards together --------------------------------------------------
+
+PLAN_KEY = (TAG_PLAN.name, "unique_key")
+
+
+def refused(
+    recall_home: RecallHome, required: Sequence[tuple[str, str]] = (), *, asks_for_reach: bool = True
+) -> str | None:
+    """What the guards say of week 0, and that they read who may be reached only where it matters."""
+    readings: list[Reach] = []
+
+    def read() -> Reach:
+        readings.append(recall_home.reach)
+        return recall_home.reach
+
+    reason = refuse_data(recall_home.warehouse, recall_home.ledger, recall_home.shop, week(0), required, read)
+    assert len(readings) == asks_for_reach
+    return reason
+
+
+def check_answers(recall_home: RecallHome, number: int, checked: date) -> None:
+    """Stores a verdict on the plan's key: a number above 0 is a failure."""
+    check = TableCheck(*PLAN_KEY, description="", sql=f"select {number} as duplicated_rows")
+    with recall_home.warehouse.transaction() as session:
+        run_checks(session, [check], [checked], {})
+
+
+def orders_change(recall_home: RecallHome, day: date) -> None:
+    with recall_home.warehouse.transaction() as session:
+        session.note_input_changes(f"select date '{day}' as week")
+
+
+def test_a_list_and_its_plan_may_be_acted_upon(recall_home: RecallHome) -> None:
+    check_answers(recall_home, 0, week(0))
+    assert refused(recall_home, [PLAN_KEY]) is None
+
+
+def test_a_check_that_failed_or_never_ran_in_this_week_keeps_it_from_being_sent(
+    recall_home: RecallHome,
+) -> None:
+    check_answers(recall_home, 0, week(1))
+    assert refused(recall_home, [PLAN_KEY], asks_for_reach=False) == (
+        "data checks have no verdict for this week: tag_plan.unique_key"
+    )
+    check_answers(recall_home, 1, week(0))
+    assert refused(recall_home, [PLAN_KEY], asks_for_reach=False) == (
+        "data checks failed: tag_plan.unique_key"
+    )
+
+
+def test_orders_that_changed_up_to_the_week_make_its_list_stale(recall_home: RecallHome) -> None:
+    orders_change(recall_home, week(1))
+    assert refused(recall_home) is None
+    orders_change(recall_home, week(0))
+    assert refused(recall_home, asks_for_reach=False) == (
+        f"orders of week {week(0)} changed since the list was made; materialize the week again"
+    )
+    with recall_home.warehouse.transaction() as session:
+        assert session.stale_weeks(RECALL_LIST.name) == {week(0)}
+
+
+def test_a_plan_of_more_customers_than_allowed_is_refused(tmp_path: Path) -> None:
+    recall_home = make_recall_home(tmp_path, max_changes=1)
+    recall_home.silent_are([*silent("a"), *silent("b")])
+    recall_home.last_orders_are([week(0)], {})
+    recall_home.make_list(week(0))
+    recall_home.make_plan(week(0))
+    assert refused(recall_home, asks_for_reach=False) == (
+        "the plan changes 2 customers, more than recall.max_changes (1); look at tag_plan before raising it"
+    )
+
+
+def test_an_opt_out_or_another_list_since_the_plan_is_refused(recall_home: RecallHome) -> None:
+    recall_home.reach = reach_of([("b", "wecom")])
+    assert refused(recall_home) == "1 listed customers opted out since the list was made; make it again"
+    recall_home.reach = reach_of()
+    recall_home.silent_are(silent("a"))
+    recall_home.make_list(week(0))
+    assert refused(recall_home) == "the plan and the list differ by 1 customers; make the plan again"
+
+
+def test_a_sealed_week_is_finished_whatever_changed_since_but_for_a_failed_check(
+    recall_home: RecallHome,
+) -> None:
+    recall_home.seal(week(0))
+    recall_home.reach = reach_of([("a", "wecom")])
+    orders_change(recall_home, week(0))
+    assert refused(recall_home, asks_for_reach=False) is None
+    check_answers(recall_home, 1, week(0))
+    assert refused(recall_home, [PLAN_KEY], asks_for_reach=False) is not None
