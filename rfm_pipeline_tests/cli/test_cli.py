@@ -71,6 +71,42 @@ def test_an_unknown_preset_is_named_with_the_nearest(
     assert "Did you mean 'online_retail'?" in message_of(capsys)
 
 
+NO_BUYER_FILES = {
+    "douyin": "主订单编号,选购商品,商品数量,订单应付金额,收件人手机号,订单提交时间,订单状态\n"
+    "1,豆腐,1,9.90,##x==##,2026-03-22 00:54:10,已完成\n",
+    "pinduoduo": "商品,订单号,订单状态,用户实付金额(元),商品数量(件),用户购买手机号\n"
+    "茶杯,260517-000000000000001,已收货,9.90,1,\n",
+    "amazon": "amazon-order-id,purchase-date,order-status,product-name,sku,quantity,item-price\n"
+    "111-01,2026-05-01T02:00:00+00:00,Shipped,Cup,CUP,1,9.90\n",
+}
+
+
+@pytest.mark.parametrize("preset", NO_BUYER_FILES)
+def test_an_export_that_names_no_buyer_is_said_to_name_none(
+    tmp_path: Path, preset: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "shop"
+    assert rfm("init", folder, "--preset", preset, "--first-week", "2025-01-06") == 0
+    assert "name no buyer" in capsys.readouterr().out
+    export = tmp_path / "orders.csv"
+    export.write_text(NO_BUYER_FILES[preset], "utf-8")
+    assert rfm("check", export) == 0
+    shown = capsys.readouterr().out
+    assert "name no buyer" in shown
+    assert "1 (100.0%)" in shown
+    # without an order there is nothing to run, but this is said first
+    assert rfm("run", "--home", folder) == 1
+    assert f"note: {preset}: this platform's exports name no buyer" in capsys.readouterr().err
+
+
+def test_an_export_that_names_its_buyers_is_not_said_to_name_none(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_orders(home, [date(2025, 3, 3)])
+    assert rfm("check", home / "orders" / "orders.csv") == 0
+    assert "name no buyer" not in capsys.readouterr().out
+
+
 def test_an_empty_folder_of_orders_is_one_clear_message(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

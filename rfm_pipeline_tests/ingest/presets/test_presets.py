@@ -1,11 +1,13 @@
 """Presets: which header fits, and what is said of one that doesn't."""
 
 import re
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from rfm_pipeline.errors import OrderFileError, ShopFileError
+from rfm_pipeline.ingest import presets
 from rfm_pipeline.ingest.presets import load_preset, not_product_pattern, preset_names
 
 FILE = Path("orders/june.csv")
@@ -25,6 +27,13 @@ def test_every_shipped_preset_loads_and_knows_its_required_columns(name: str) ->
     assert preset.name == name
     assert set(preset.required) <= set(preset.columns)
     assert preset.description
+
+
+@pytest.mark.parametrize("name", ["amazon", "douyin", "pinduoduo"])
+def test_a_platform_that_names_no_buyer_says_so_in_its_first_line(name: str) -> None:
+    first = (resources.files(presets) / f"{name}.yaml").read_text("utf-8").splitlines()[0]
+    assert first.startswith("# No buyer: ")
+    assert load_preset(name).hides_buyers
 
 
 def test_an_unknown_preset_is_answered_with_the_nearest_and_all_known() -> None:
