@@ -330,7 +330,7 @@ def douyin(orders: Sequence[Order]) -> Case:
 
 
 def pinduoduo(orders: Sequence[Order]) -> Case:
-    header = "商品,订单号,订单状态,商品总价(元),邮费(元),用户实付金额(元),商家实收金额(元),商品数量(件),支付时间,商家编码-规格维度,售后状态,订单成交时间"
+    header = "商品,订单号,订单状态,商品总价(元),邮费(元),用户实付金额(元),商家实收金额(元),商品数量(件),支付时间,商家编码-规格维度,售后状态,订单成交时间,用户购买手机号"
     words = {"open": "待支付", "closed": "已取消", "back": "已发货，退款成功"}
     rows, expected = [], {}
     for number, order in enumerate(orders):
@@ -353,6 +353,7 @@ def pinduoduo(orders: Sequence[Order]) -> Case:
                 "C",
                 "无售后或售后取消",
                 placed,
+                "\t",
             ]
         )
         if not is_open:
