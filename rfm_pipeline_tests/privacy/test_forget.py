@@ -518,7 +518,7 @@ def test_a_workbook_of_contacts_is_left_for_somebody_to_see_to(
 
 
 @pytest.mark.parametrize(("engine", "is_said"), [("duckdb", True), ("spark", False)])
-def test_tables_that_spark_left_elsewhere_are_told_of_when_it_is_no_longer_in_use(
+def test_tables_that_spark_left_elsewhere_are_named_when_it_is_no_longer_in_use(
     shop: Shop, engine: str, is_said: bool
 ) -> None:
     traces = forget_in(shop.home, "c1")

@@ -22,6 +22,7 @@ from rfm_pipeline.warehouse.duckdb import Warehouse
 from rfm_pipeline.weeks import newest_closed_week, shop_now
 from rfm_pipeline_tests.helpers import small_warehouse, snapshots, table_rows
 from rfm_pipeline_tests.recall.recall_home import NO_ACTIONS
+from rfm_pipeline_tests.shared_homes import SharedHomes, copy_home
 
 WEEK = timedelta(days=7)
 RECALL = ("recall_list", "tag_plan", "customer_tags")
@@ -126,24 +127,29 @@ def failure(result: dg.ExecuteInProcessResult, asset: str) -> str:
     return found.description
 
 
-@pytest.fixture(scope="module")
-def diagnosed(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A sample shop with all weeks but the newest diagnosed."""
-    home = Home(tmp_path_factory.mktemp("homes") / "diagnosed")
-    make_sample(home.path, customers=300, weeks=40)
+def make_diagnosed(path: Path) -> None:
+    home = Home(path)
+    make_sample(path, customers=300, weeks=40)
     assert home.run(
-        home.shop.shop.first_week, home.newest - WEEK, without=(*RECALL, "recall_outcomes")
+        home.shop.shop.first_week, home.newest - WEEK, without=(*RECALL, "recall_outcomes", "weekly_report")
     ).success
-    return home
 
 
-@pytest.fixture(scope="module")
-def planned(diagnosed: Home) -> Home:
-    """The same with the newest week's list and plan made, and nothing sent."""
-    home = Home(diagnosed.path.with_name("planned"))
-    shutil.copytree(diagnosed.path, home.path)
-    assert home.run(home.newest, without=("customer_tags", "recall_outcomes")).success
-    return home
+@pytest.fixture(scope="session")
+def diagnosed(shared_homes: SharedHomes) -> Home:
+    """A sample shop with all weeks but the newest diagnosed; for reading only."""
+    return Home(shared_homes.made("diagnosed_sample", make_diagnosed))
+
+
+@pytest.fixture(scope="session")
+def planned(diagnosed: Home, shared_homes: SharedHomes) -> Home:
+    """The same with the newest week's list and plan made, and nothing sent; for reading only."""
+
+    def make_planned(path: Path) -> None:
+        home = Home(copy_home(diagnosed.path, path))
+        assert home.run(home.newest, without=("customer_tags", "recall_outcomes")).success
+
+    return Home(shared_homes.made("planned_sample", make_planned))
 
 
 @pytest.fixture
@@ -236,8 +242,8 @@ def test_what_the_team_wrote_down_reaches_log_plan_and_review_as_counts(home: Ho
         "to_look_at: not_on_the_list": 1,
         "file_to_look_at": str(path),
     }
-    told_of = " ".join(str(event.event_specific_data) for event in result.all_events)
-    assert not [name for name in (reached, in_vain, refused) if name in told_of]
+    events = " ".join(str(event.event_specific_data) for event in result.all_events)
+    assert not [name for name in (reached, in_vain, refused) if name in events]
     arms = home.warehouse.read(
         "select sum(reached)::bigint as n from recall_outcomes where week = $week and arm = 'recall'",
         {"week": home.newest},

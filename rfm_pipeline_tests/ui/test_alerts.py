@@ -50,7 +50,7 @@ def child_that_runs(server: Server, run_id: str) -> int | None:
     return None
 
 
-def test_a_run_whose_process_is_killed_is_told_of(tmp_path: Path, wecom: WecomServer) -> None:
+def test_a_run_whose_process_is_killed_is_reported(tmp_path: Path, wecom: WecomServer) -> None:
     shop = make_shop(
         tmp_path / "home",
         wecom={"enabled": True, "base_url": wecom.base_url},

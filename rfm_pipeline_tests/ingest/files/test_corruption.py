@@ -99,6 +99,13 @@ def number(text: str | None) -> Decimal | None:
 
 
 @lru_cache(10_000)
+def whole(text: str) -> str:
+    """A number without its empty fraction: some program took an id for an amount."""
+    found = re.fullmatch(r"(\d+)\.0+", text, re.ASCII)
+    return found[1] if found else text
+
+
+@lru_cache(10_000)
 def moment(text: str | None) -> datetime | None:
     found = TIME.fullmatch(narrow(text or "").strip(SPACES))
     if found is None:
@@ -160,11 +167,11 @@ class PlainReading:
 
     def order_id(self, row: int) -> str | None:
         text = self.text(row, "order_id")
-        return None if text is None else narrow(text)
+        return None if text is None else whole(narrow(text))
 
     def customer_id(self, row: int) -> str | None:
         for text in self.texts(row, "customer_id"):
-            key = narrow(text or "")
+            key = whole(narrow(text or ""))
             if key and "*" not in key and not DAMAGED.fullmatch(key):
                 mobile = MOBILE.fullmatch(key)
                 key = "".join(mobile.groups()) if mobile else key
@@ -209,12 +216,25 @@ class PlainReading:
         if self.text(row, "amount") is not None:
             paid = self.paid(row, "amount")
             is_return = self.preset.row == "line" and quantity is not None and quantity < 0
-            return abs(paid) if is_return and paid is not None else paid
+            return self.before_refund(row, abs(paid) if is_return and paid is not None else paid)
         price = number(self.text(row, "unit_price"))
         if price is None or quantity is None:
             return None
         off = number(self.text(row, "line_discount")) or Decimal(0)
         return max(abs(quantity) * price - off, Decimal(0))
+
+    def before_refund(self, row: int, paid: Decimal | None) -> Decimal | None:
+        """What was paid at first, where the export names what was left of it after a refund."""
+        back = number(self.text(row, "refunded_amount"))
+        if paid is None or back is None or back <= 0 or self.is_closed(row):
+            return paid
+        if not self.candidates("gross_amount"):
+            return paid
+        total = number(self.text(row, "gross_amount"))
+        cent = Decimal("0.01")
+        makes_up_the_total = total is not None and abs(paid + back - total) < cent
+        less_is_left = paid < back and (total is None or paid + back < total + cent)
+        return paid + back if makes_up_the_total or less_is_left else paid
 
     def values(self, row: int) -> dict[str, Any]:
         """What an accepted row has to say."""
