@@ -209,10 +209,11 @@ def times(texts: pl.Series, zone: str, *, has_serials: bool = False, date_order:
 
 
 def _clean_times(texts: pl.Series, zone: str, has_serials: bool, date_order: str) -> pl.Series:
-    text = half_width(pl.col("text"))
+    # an expression that names itself twice is computed twice: each step has the step before as a column
+    narrow = pl.DataFrame({"text": texts}).select(half_width(pl.col("text")))
     if date_order != "iso":
-        text = _year_first(text, date_order)
-    text = text.str.replace(r"(上午|下午)\s*(\d{1,2}:\d{2}(?::\d{2})?)", "$2 $1")
+        narrow = _year_first(narrow, date_order)
+    text = pl.col("text").str.replace(r"(上午|下午)\s*(\d{1,2}:\d{2}(?::\d{2})?)", "$2 $1")
     text = text.str.replace(r"\s*(上午|(?i:a\.?m\.?))$", " AM").str.replace(
         r"\s*(下午|(?i:p\.?m\.?))$", " PM"
     )
@@ -225,8 +226,8 @@ def _clean_times(texts: pl.Series, zone: str, has_serials: bool, date_order: str
     text = text.str.replace(r"(:\d\d(?:\.\d+)?[+-]\d\d)$", "${1}00")
     # a run of digits is a day, or a day and a time, or some other number
     known = f"{_COMPACT_TIME}|{_SERIAL_TIME}" if has_serials else _COMPACT_TIME
-    text = pl.when(~text.str.contains(r"^\d{5}") | text.str.contains(known)).then(text)
-    left = pl.DataFrame({"text": texts}).select(text).to_series()
+    is_time = ~pl.col("text").str.contains(r"^\d{5}") | pl.col("text").str.contains(known)
+    left = narrow.select(text).select(pl.when(is_time).then("text")).to_series()
     typed = left.str.to_datetime(_TIMES[0], strict=False, time_unit="us")
     for form in _TIMES[1:]:
         typed = _again(left, typed, partial(_naive, form=form))
@@ -239,11 +240,18 @@ def _clean_times(texts: pl.Series, zone: str, has_serials: bool, date_order: str
     return typed
 
 
-def _year_first(text: pl.Expr, date_order: str) -> pl.Expr:
+def _year_first(frame: pl.DataFrame, date_order: str) -> pl.DataFrame:
     """Days such as 1/5/2024 as 2024-5-1; what the order leaves open stays as it is, and can't be read."""
+    text, first, second = pl.col("text"), pl.col("first"), pl.col("second")
     for pattern, century in ((SLASHED_LONG, ""), (SLASHED_SHORT, "20")):
-        first = text.str.extract(pattern, 1).cast(pl.Int64)
-        second = text.str.extract(pattern, 2).cast(pl.Int64)
+        if not frame["text"].str.contains(pattern).any():
+            continue
+        parts = frame.with_columns(
+            text.str.extract(pattern, 1).cast(pl.Int64).alias("first"),
+            text.str.extract(pattern, 2).cast(pl.Int64).alias("second"),
+            (pl.lit(century) + text.str.extract(pattern, 3)).alias("year"),
+            text.str.replace(r"^\d{1,2}[/.\-]\d{1,2}[/.\-]\d{2,4},?\s*", "").alias("rest"),
+        )
         month_first = {
             "month_first": pl.lit(True),
             "day_first": pl.lit(False),
@@ -253,11 +261,9 @@ def _year_first(text: pl.Expr, date_order: str) -> pl.Expr:
             pl.when(month_first).then(one).when(~month_first).then(other)
             for one, other in ((first, second), (second, first))
         )
-        rest = text.str.replace(r"^\d{1,2}[/.\-]\d{1,2}[/.\-]\d{2,4},?\s*", "")
-        year = pl.lit(century) + text.str.extract(pattern, 3)
-        ordered = pl.concat_str([year, pl.lit("-"), month, pl.lit("-"), day, pl.lit(" "), rest])
-        text = pl.when(ordered.is_not_null()).then(ordered).otherwise(text)
-    return text
+        ordered = pl.concat_str(["year", pl.lit("-"), month, pl.lit("-"), day, pl.lit(" "), "rest"])
+        frame = parts.select(pl.coalesce(ordered, text).alias("text"))
+    return frame
 
 
 def _naive(texts: pl.Series, form: str) -> pl.Series:
