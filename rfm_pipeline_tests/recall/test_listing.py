@@ -14,6 +14,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from rfm_pipeline.recall.listing import queue_length
 from rfm_pipeline_tests.hypothesis_profiles import examples
 from rfm_pipeline_tests.recall.recall_home import (
     CHANNELS,
@@ -225,6 +226,31 @@ def test_a_list_holds_as_many_as_the_week_can_take_and_the_rest_stays_queued(
     report = recall_home.make_list(week(0))
     assert report.rows == {week(0): listed}
     assert report.queued.get(week(0), 0) == queued
+
+
+def queued(recall_home: RecallHome, day: date) -> int:
+    return queue_length(recall_home.warehouse, recall_home.ledger, recall_home.shop, recall_home.reach, day)
+
+
+def test_the_queue_of_a_sealed_week_holds_who_could_be_listed_by_now_and_is_not(tmp_path: Path) -> None:
+    recall_home = make_recall_home(tmp_path, weekly_capacity=1)
+    recall_home.silent_are([*silent("rich", monetary=50), *silent("b"), *silent("c")])
+    assert recall_home.list_and_seal(week(0)) == ["rich"]
+    assert queued(recall_home, week(0)) == 2
+    recall_home.reach = reach_of([("b", channel) for channel in CHANNELS])
+    assert queued(recall_home, week(0)) == 1
+    recall_home.reach = reach_of(reachable=["rich"])
+    assert queued(recall_home, week(0)) == 0
+
+
+def test_who_was_held_out_of_an_earlier_list_may_be_in_the_queue_of_a_later_one(tmp_path: Path) -> None:
+    recall_home = make_recall_home(tmp_path, weekly_capacity=1, holdout_share="0.5")
+    again = Churner(week(1), "a", silent_since=LONG_AGO + timedelta(days=1))
+    recall_home.silent_are([*silent("a"), again, Churner(week(1), "rich", monetary=50)])
+    assert recall_home.list_and_seal(week(0)) == ["a"]
+    assert recall_home.arms(week(0)) == {"a": "holdout"}
+    assert recall_home.list_and_seal(week(1)) == ["rich"]
+    assert queued(recall_home, week(1)) == 1
 
 
 def test_who_found_no_place_is_listed_the_week_after(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from rfm_pipeline.review.effect import Arm, compare_arms, judge, write_recall_effect
 from rfm_pipeline.review.outcomes import write_recall_outcomes
-from rfm_pipeline.review.schemas import VERDICTS
-from rfm_pipeline.review.statistics import Interval, Sums, newcombe, welch
+from rfm_pipeline.review.schemas import RECALL_EFFECT, VERDICTS
+from rfm_pipeline.review.statistics import Interval, Sums, newcombe, welch, wilson
 from rfm_pipeline_tests.recall.recall_home import RecallHome, make_recall_home, week
 from rfm_pipeline_tests.review.test_outcomes import DAY, OPENS, Assigned, Order, lists_are, orders_are
 
@@ -112,6 +112,26 @@ def test_two_arms_are_compared_by_assignment(recall_home: RecallHome) -> None:
     assert found["incremental_customers_low"] == pytest.approx(40 * rate.low)
     assert found["incremental_sales_high"] == pytest.approx(40 * sales.high)
     assert (found["recall_reached"], found["holdout_contaminated"]) == (31, 2)
+    assert (found["recall_net_sales"], found["holdout_net_sales"]) == (200, 80)
+    for name, own in (("recall_rate", wilson(4, 40)), ("holdout_rate", wilson(1, 10))):
+        figures = tuple(found[f"{name}{end}"] for end in ("", "_low", "_high"))
+        assert figures == (own.estimate, own.low, own.high)
+
+
+def test_a_comparison_fills_every_column_of_the_table_that_is_not_a_place(recall_home: RecallHome) -> None:
+    found = compare_arms(arm(40, [1.0, 2.0]), arm(10, [1.0]), recall_home.shop, is_final=True, seed=1)
+    places = {"week", "scope", "campaign_week", "churn_class", "campaigns", "left_out", "is_final"}
+    assert set(found) == set(RECALL_EFFECT.schema.columns) - places
+    assert [name for name, figure in found.items() if figure is None] == []
+
+
+def test_without_a_hold_out_the_recall_arm_has_a_rate_and_nothing_is_compared(
+    recall_home: RecallHome,
+) -> None:
+    found = compare_arms(arm(40, [100.0]), arm(0, []), recall_home.shop, is_final=True, seed=1)
+    assert (found["recall_rate"], found["holdout_rate"], found["rate_lift"]) == (1 / 40, None, None)
+    assert (found["incremental_customers"], found["incremental_sales"]) == (None, None)
+    assert found["verdict"] == "too_small"
 
 
 @pytest.mark.parametrize(
@@ -154,8 +174,14 @@ def test_a_campaign_is_told_by_class_and_as_a_whole(recall_home: RecallHome) -> 
     assert rows["all"]["recall_net_sales"] == 500
     assert rows["all"]["sales_lift"] == pytest.approx(500 / 12 - 30 / 3)
     assert rows["all"]["rate_lift"] == pytest.approx(5 / 12 - 1 / 3)
-    pooled = {key: value for key, value in found["pooled", None, "all"].items() if key not in ("scope",)}
-    assert pooled["rate_lift"] == rows["all"]["rate_lift"]
+    # one closed campaign pooled is that campaign, class by class
+    place = ("scope", "campaign_week")
+    for name in ("A", "B", "all"):
+        pooled = found["pooled", None, name]
+        assert {key: value for key, value in pooled.items() if key not in place} == {
+            key: value for key, value in rows[name].items() if key not in place
+        }
+    assert ("pooled", None, "C") not in found
 
 
 def test_a_class_without_hold_out_is_left_out_on_both_sides(recall_home: RecallHome) -> None:
@@ -192,6 +218,7 @@ def test_before_any_window_has_closed_the_pool_is_empty_and_too_early(recall_hom
     orders_are(recall_home, [])
     pooled = effects(recall_home, week(2))["pooled", None, "all"]
     assert (pooled["verdict"], pooled["campaigns"], pooled["rate_lift"]) == ("too_early", 0, None)
+    assert (pooled["recall_net_sales"], pooled["holdout_net_sales"], pooled["is_final"]) == (0, 0, False)
 
 
 def test_a_strong_effect_works_and_its_reverse_does_harm(recall_home: RecallHome) -> None:
