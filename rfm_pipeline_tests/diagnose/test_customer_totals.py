@@ -105,6 +105,14 @@ def test_one_week_of_activity_has_no_totals(shop: Shop, warehouse: Warehouse) ->
     assert rfm_of(warehouse, shop, [FIRST])["frequency"].to_list() == [1]
 
 
+def test_orders_without_a_customer_have_no_totals(shop: Shop, warehouse: Warehouse) -> None:
+    write_export(shop, "cash.csv", *orders(("", FIRST, "10"), ("", FIRST + WEEK, "20")))
+    ingest(warehouse, shop)
+    assert warehouse.read("select count(*) as n from order_lines")["n"][0] == 2
+    assert totals_week(warehouse) is None
+    assert rfm_of(warehouse, shop, [FIRST + WEEK]).is_empty()
+
+
 def test_a_later_week_leaves_the_totals_as_they_are(shop: Shop, warehouse: Warehouse) -> None:
     a_year(shop, warehouse)
     # what isn't made again stays, even if it is wrong: so the newest week begins with it
