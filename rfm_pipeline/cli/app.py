@@ -10,6 +10,7 @@ import typer
 from rfm_pipeline.cli import tags
 from rfm_pipeline.cli.documents import playbook, report
 from rfm_pipeline.cli.ledger import ledger
+from rfm_pipeline.cli.preset import preset
 from rfm_pipeline.cli.privacy import forget
 from rfm_pipeline.cli.recall import recall
 from rfm_pipeline.cli.run import run, ui
@@ -36,6 +37,7 @@ exports into `myshop/orders/`, `rfm run --home myshop`, `rfm ui --home myshop`.
 for command in (init, check, run, report, playbook, sample, ui, forget):
     app.command()(command)
 tags.add_to(recall)
+app.add_typer(preset)
 app.add_typer(recall)
 app.add_typer(ledger)
 

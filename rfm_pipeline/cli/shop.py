@@ -34,9 +34,9 @@ def init(
     from rfm_pipeline.ingest.presets import NO_BUYERS, load_preset
     from rfm_pipeline.weeks import week_of
 
-    hides_buyers = load_preset(preset).hides_buyers
-    begin = _date(first_week) if first_week else week_of(date.today()) - timedelta(weeks=52)
     home = home.expanduser().resolve()
+    hides_buyers = load_preset(preset, home).hides_buyers
+    begin = _date(first_week) if first_week else week_of(date.today()) - timedelta(weeks=52)
     shop = make_home(
         home,
         shop_file_text(
@@ -93,8 +93,8 @@ def check(
                 if best.lacks:
                     raise OrderFileError(
                         f"{path}: fits no known preset. Nearest is {best.preset.name!r}, which needs "
-                        f"{best.lacks} more columns; say --preset {best.preset.name} to see which, or write "
-                        "a preset of your own (docs/reference/presets.md)."
+                        f"{best.lacks} more columns; say --preset {best.preset.name} to see which. "
+                        f"For a layout of your own, make a preset: rfm preset new {path}"
                     )
                 name = best.preset.name
             print_file_check(

@@ -17,7 +17,7 @@ from rfm_pipeline.orchestration.last_run import RunReport
 from rfm_pipeline.recall.sinks.base import tags_file
 from rfm_pipeline.recall.weekly_summary import PARTS
 from rfm_pipeline.recall.worklist import worklist_path
-from rfm_pipeline.review.report.page import report_path
+from rfm_pipeline.review.report.page import has_products, report_path
 from rfm_pipeline.shop import CHURN_CLASSES, Shop
 from rfm_pipeline.warehouse.duckdb import Session
 
@@ -30,6 +30,12 @@ where l.week = $week and l.arm = 'recall' and not exists (
     select 1 from tag_plan p where p.week = l.week and p.customer_id = l.customer_id and p.action = 'add'
 )
 """
+
+
+_NO_PRODUCTS = (
+    "every silent customer is of class C: the orders of the past year name no article, so there are no "
+    "bestsellers. Name a column of articles (sku or product_name) in the preset to have classes A and B."
+)
 
 
 @contextmanager
@@ -119,6 +125,8 @@ def print_summary(shop: Shop, report: RunReport) -> None:
     with open_warehouse(shop).transaction() as session:
         console.print(_segments(session, shop, week))
         console.print(_churners(session, week))
+        if not has_products(session, week):
+            console.print(_NO_PRODUCTS, highlight=False)
         untagged = session.value(_UNTAGGED, {"week": week})
     if untagged:
         console.print(f"{untagged} to contact said no to WeCom: they get no tag there, and no message for it")

@@ -95,7 +95,7 @@ def guess(path: Path, home: Path | None, encoding: str | None = None) -> list[Gu
     Raises:
         OrderFileError: If the file can't be opened or has no header.
     """
-    _require_export(path)
+    require_export(path)
     presets = [load_preset(name, home) for name in (*own_preset_names(home), *shipped_names())]
 
     def fit(header: Sequence[str]) -> int:
@@ -128,7 +128,7 @@ def check_file(
     Raises:
         OrderFileError: If the file can't be read at all.
     """
-    _require_export(path)
+    require_export(path)
     source = open_source(path, presets, encoding, delimiter)
     check = _described(source, home)
     waiting: list[pl.DataFrame] = []
@@ -141,7 +141,12 @@ def check_file(
     return check
 
 
-def _require_export(path: Path) -> None:
+def require_export(path: Path) -> None:
+    """Makes sure that a path is a file that ends like an export.
+
+    Raises:
+        OrderFileError: If it isn't.
+    """
     if not path.is_file():
         raise OrderFileError(f"{path}: there is no such file.")
     if not has_known_suffix(path):

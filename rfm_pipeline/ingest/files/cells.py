@@ -25,6 +25,7 @@ _CURRENCY = (
     r"(?i)^(CNY|RMB|USD|EUR|GBP|HKD|JPY|US\$|HK\$|[¥￥$€£元])|(CNY|RMB|USD|EUR|GBP|HKD|JPY|[¥￥$€£元])$"
 )
 _GROUPED = r"^-?\d{1,3}(,\d{3})+(\.\d*)?$"
+_COMMA_NUMBER = r"^([^\d.,]*)(\d{1,3}(?:[.\s'’]\d{3})+(?:,\d*)?|\d+(?:,\d*)?)([^\d.,]*)$"
 _PLAIN_TIME = "%Y-%m-%d %H:%M:%S"
 _TIMES = (
     "%Y-%m-%d %H:%M:%S%.f",
@@ -170,6 +171,18 @@ def numbers(texts: pl.Series, dtype: Any) -> pl.Series:
         typed = typed.set(exponents.fill_null(False), None)
         texts = texts.set(exponents.fill_null(False), "")
     return _again(texts, typed, lambda left: _clean_number(left).cast(dtype, strict=False))
+
+
+def decimal_points(texts: pl.Series) -> pl.Series:
+    """Numbers whose fraction follows a comma, with a point instead: ``1.299,50 €`` is ``1299.50 €``.
+
+    A number with a point where no thousands end, such as ``12.50``, becomes unreadable instead of another.
+    """
+    text = pl.col("text")
+    grouped = text.str.extract(_COMMA_NUMBER, 2).str.replace_all(r"[.\s'’]", "").str.replace(",", ".")
+    rebuilt = pl.concat_str(text.str.extract(_COMMA_NUMBER, 1), grouped, text.str.extract(_COMMA_NUMBER, 3))
+    unread = pl.when(text.str.contains(r"\d")).then(pl.lit("?")).otherwise(text)
+    return pl.DataFrame({"text": texts}).select(pl.coalesce(rebuilt, unread)).to_series()
 
 
 def _clean_number(texts: pl.Series) -> pl.Series:

@@ -5,10 +5,11 @@ values ``ingest.cells``', and the warehouse ``ingest.loading``'s.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
+import duckdb
 import polars as pl
 
 from rfm_pipeline.errors import OrderFileError
@@ -167,6 +168,8 @@ def read_rows(source: Source, zone: str, folder: Path, rules: Rules | None = Non
     """
     folder.mkdir(parents=True, exist_ok=True)
     rules = rules or Rules()
+    if rules.date_order == "told" and source.preset.date_order != "told":
+        rules = replace(rules, date_order=source.preset.date_order)
     rows = text_rows(source.path, source.layout, zone, folder, source.preset.fit)
     begun = list(islice(rows.batches, 1))
     reader = _Reader(source, rows.layout, rows.dirt, zone, rules)
@@ -225,6 +228,8 @@ class _Reader:
         frame = frame.with_columns(self._payment())
         frame = frame.with_columns(self._amounts())
         frame = frame.with_columns(self._refunds())
+        if not self._has["order_id"]:
+            frame = frame.with_columns(_made_order_ids(frame))
         return self._judged(frame, batch)
 
     def signs_of(self, batches: Iterable[pl.DataFrame]) -> DaySigns:
@@ -369,6 +374,12 @@ class _Reader:
             "line_no": pl.Int64,
             "kinds": pl.Int64,
         }
+        if self._preset.decimal_comma:
+            frame = frame.with_columns(
+                cells.decimal_points(frame[f"_{name}"]).alias(f"_{name}")
+                for name in kinds
+                if self._is_given(name)
+            )
         typed = {
             name: cells.numbers(frame[f"_{name}"], dtype) if self._is_given(name) else _nulls(frame, dtype)
             for name, dtype in kinds.items()
@@ -404,6 +415,8 @@ class _Reader:
         if dirty:
             phone = pl.when(~cells.is_masked(phone)).then(phone)
             email = pl.when(~cells.is_masked(email)).then(email)
+        if self._preset.negative_amounts == "returns":
+            typed |= {name: typed[name].abs() for name in ("refunded_amount", "order_refunded")}
         return frame.with_columns(
             *words,
             *(series.alias(name) for name, series in typed.items()),
@@ -499,6 +512,12 @@ class _Reader:
         if preset.row == ORDER:
             given = pl.coalesce(pl.col("kinds").cast(QUANTITY), pl.lit(1, QUANTITY))
             quantity = pl.when(pl.col("_quantity").is_null()).then(given).otherwise(quantity)
+        elif not self._has["quantity"]:
+            quantity = pl.lit(1, QUANTITY)
+        is_below_zero = pl.lit(False)
+        if preset.negative_amounts == "returns":
+            is_below_zero = (pl.col("amount") < 0).fill_null(False)
+            quantity = pl.when(is_below_zero).then(-quantity.abs()).otherwise(quantity)
         is_return = (quantity < 0) | (pl.col("given_type") == "return").fill_null(False)
         if preset.credit_note_prefix is not None:
             is_return = is_return | pl.col("order_id").str.starts_with(preset.credit_note_prefix)
@@ -511,7 +530,7 @@ class _Reader:
         own = self._paid("amount")
         if self._has["line_postage"]:
             own = pl.max_horizontal(own - pl.col("line_postage").fill_null(0), pl.lit(0, MONEY))
-        if preset.row == LINE:
+        if preset.row == LINE or preset.negative_amounts == "returns":
             # exports give a return's amount with and without a sign
             own = pl.when(quantity < 0).then(own.abs()).otherwise(own)
         amount = pl.when(pl.col("_amount").is_null()).then(computed).otherwise(own).cast(MONEY)
@@ -662,6 +681,33 @@ def _day_in(order: pl.Expr, pattern: str) -> pl.Expr:
     return day.str.to_datetime("%Y%m%d", strict=False, time_unit="us")
 
 
+def _made_order_ids(frame: pl.DataFrame) -> pl.Series:
+    """Order numbers for a file that has none: rows of one customer at one time are one order.
+
+    They are the same in every export that holds the row, and a hash, so that they name nobody. A row without
+    a customer is an order of its own, known by what it says.
+    """
+    parts = ["customer_id", *(f"_{name}" for name in ("sku", "product_name", "quantity", "amount"))]
+    is_named = pl.col("customer_id").is_not_null()
+    texts = frame.select(
+        pl.col("ordered_at").dt.strftime("%Y-%m-%dT%H:%M:%S%.6f").alias("at"),
+        *(
+            pl.when(is_named).then(pl.lit("")).otherwise(pl.col(name).fill_null("")).alias(name)
+            if name != "customer_id"
+            else pl.col(name).fill_null("")
+            for name in parts
+        ),
+    )
+    joined = texts.select(pl.concat_str(pl.all(), separator="\x1f").alias("text"))
+    # Polars' own hash may change with its version, and an order must keep its number
+    with duckdb.connect() as connection:
+        connection.register("joined", joined)
+        made = connection.sql(
+            "select strftime(cast(text[:10] as date), '%Y%m%d-') || sha256(text)[:20] as order_id from joined"
+        ).to_arrow_table()
+    return pl.Series("order_id", made["order_id"], dtype=pl.String)
+
+
 def _name() -> pl.Expr:
     return pl.col("_product_name").str.strip_chars().str.to_uppercase()
 
@@ -721,13 +767,13 @@ def _value_rules(preset: Preset, has: dict[str, bool]) -> list[tuple[pl.Expr, st
     statuses = ", ".join(word for group in preset.statuses.values() for word in group)
     money = [name for name in (*_MONEY_COLUMNS, *_ORDER_MONEY) if has[name]]
     rules = [
-        missing("order_id"),
+        *([missing("order_id")] if has["order_id"] else []),
         (pl.col("order_is_damaged"), "order_id was damaged by a spreadsheet (1.2E+18); export it as text"),
         *([] if preset.joins_orders else [_no_time()]),
         (pl.col("is_other_currency"), f"{OTHER_CURRENCY} (shop.currency)"),
         unreadable("ordered_at", "date and time"),
         unreadable("line_no", "whole number"),
-        *([missing("quantity")] if preset.row == LINE else []),
+        *([missing("quantity")] if preset.row == LINE and has["quantity"] else []),
         unreadable("quantity", "number"),
         (pl.col("quantity") == 0, "quantity is 0"),
         *([missing("unit_price")] if "unit_price" in preset.required else []),

@@ -8,7 +8,7 @@ looks like. How values are typed is ``ingest.reading``'s. A shop's own layout is
 import difflib
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -79,6 +79,17 @@ NO_BUYERS = (
 
 ALL_COLUMNS = (*CANONICAL, *FROM_PLATFORMS)
 
+_NEEDED_WORDS = {"order_status": "statuses", "line_status": "statuses", "refund_flag": "refund_words"}
+_NEVER_THE_SAME = (
+    ("amount", "order_amount"),
+    ("amount", "refunded_amount"),
+    ("amount", "quantity"),
+    ("order_amount", "order_refunded"),
+    ("order_id", "customer_id"),
+    ("customer_id", "ordered_at"),
+    ("quantity", "unit_price"),
+)
+
 
 class Preset(BaseModel):
     """How one platform's export is read.
@@ -113,6 +124,10 @@ class Preset(BaseModel):
             a time.
         refunds_by_line: Whether the order's refund is looked at only where no line tells its own: the
             order's may hold tax and postage.
+        negative_amounts: What a negative amount means: a row to reject, or a return. With ``returns``, a
+            negative refund is read without its sign, too.
+        decimal_comma: Whether a comma separates the fraction of a number: ``1.299,50`` is 1299.5.
+        date_order: What 1/5/2024 means, where ``orders.date_order`` leaves it to the file.
         not_products: SKUs that are no products; ``GIFT*`` means all that begin with GIFT.
         not_product_names: The same for the articles' names; ``*补差价*`` means all that hold 补差价.
     """
@@ -143,6 +158,9 @@ class Preset(BaseModel):
     empty_words: tuple[str, ...] = ()
     day_in_order_id: str | None = None
     refunds_by_line: bool = False
+    negative_amounts: Literal["rejected", "returns"] = "rejected"
+    decimal_comma: bool = False
+    date_order: Literal["told", "month_first", "day_first"] = "told"
     not_products: tuple[str, ...] = ()
     not_product_names: tuple[str, ...] = ()
 
@@ -172,6 +190,55 @@ class Preset(BaseModel):
             )
         return pattern
 
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> "Preset":
+        problems = [words for is_wrong, words in self._contradictions() if is_wrong]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _contradictions(self) -> Iterator[tuple[bool, str]]:
+        """What can't be true at once, as whether it is there and what to do."""
+        has = self.columns.keys()
+        yield (
+            {"amount", "line_discount"} <= has,
+            "'amount' is what was paid, so 'line_discount' would come off twice: remove one of the two",
+        )
+        yield (
+            has.isdisjoint({"amount", "order_amount", "unit_price", "line_price"}),
+            "no column says how much: name 'amount', 'order_amount' or 'unit_price' in columns:",
+        )
+        yield (
+            "order_id" not in has and not {"customer_id", "ordered_at"} <= has,
+            "without 'order_id', an order is what one customer bought at one time: name 'customer_id' and "
+            "'ordered_at' in columns:",
+        )
+        yield (
+            "order_id" not in has
+            and bool(self.joins_orders or self.credit_note_prefix is not None or self.fill_from_order),
+            "'joins_orders', 'credit_note_prefix' and 'fill_from_order' need 'order_id' in columns:",
+        )
+        for column, key in _NEEDED_WORDS.items():
+            yield (
+                column in has and not getattr(self, key),
+                f"{column!r} means nothing without words: name them in {key}:",
+            )
+        for column in has:
+            yield not self.columns[column], f"columns: {column} names no header"
+        for first, second in _NEVER_THE_SAME:
+            both = sorted({*self.columns.get(first, ())} & {*self.columns.get(second, ())})
+            yield bool(both), f"{first!r} and {second!r} both stand under {', '.join(map(repr, both))}"
+        for word, meanings in self._meanings().items():
+            yield len(meanings) > 1, f"the status {word!r} means {' and '.join(meanings)}: keep one"
+
+    def _meanings(self) -> dict[str, list[str]]:
+        """The words of ``order_status``, each with all that it means."""
+        found: dict[str, list[str]] = {}
+        for meaning, words in self.statuses.items():
+            for word in dict.fromkeys(words):
+                found.setdefault(word, []).append(meaning)
+        return found
+
     @property
     def fingerprint(self) -> str:
         """A hash of all that it says: a changed preset reads the same file differently."""
@@ -199,7 +266,8 @@ class Preset(BaseModel):
             Canonical column to the header name as it is in the file.
 
         Raises:
-            OrderFileError: If a required column is missing or a name that is needed stands twice.
+            OrderFileError: If a required column is missing, a name that is needed stands twice, or the
+                customer's column isn't there.
         """
         mapping: dict[str, str] = {}
         trimmed = [clean_name(name) for name in header]
@@ -224,7 +292,23 @@ class Preset(BaseModel):
                 f"it has: {', '.join(trimmed)}. Is orders.preset in shop.yaml the right one?"
                 f"{_better(header)} Known presets: {', '.join(preset_names())}."
             )
+        self._require_customer(path, trimmed)
         return mapping
+
+    def _require_customer(self, path: Path, trimmed: Sequence[str]) -> None:
+        """A preset that says who bought must find it: else every row would silently be nobody's."""
+        known = (*self.columns.get("customer_id", ()), *self.fallback.get("customer_id", ()))
+        if not known or self.joins_orders or self.hides_buyers or not {*known}.isdisjoint(trimmed):
+            return
+        free = [name for name in trimmed if name]
+        near = [match for name in known for match in difflib.get_close_matches(name, free, n=1)]
+        hint = f" (is {near[0]!r} meant?)" if near else ""
+        raise OrderFileError(
+            f"{path}: preset {self.name!r} looks for the customer under {' or '.join(map(repr, known))}, and "
+            f"the header has no such column{hint}; it has: {', '.join(free)}. Correct customer_id in the "
+            "preset. If the file names no buyer, remove customer_id: totals and bestsellers can be had "
+            "then, who comes back can't."
+        )
 
     def fallbacks_in(self, header: Sequence[str]) -> dict[str, list[int]]:
         """The positions of the fallbacks that a header holds, in their order."""

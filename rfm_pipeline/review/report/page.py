@@ -106,6 +106,7 @@ class Figures:
             without such a week), in the order of ``SEGMENTS``.
         totals: Customers, silent churners and their money, newly silent: each with its change.
         classes: By class A, B, C: silent churners and their money.
+        has_products: Whether the orders name any article; without one, nobody is of class A or B.
         newly_silent: week, churn_class, customers of the last weeks; weeks without any are there with 0.
         backlog: Silent churners of the grid's first week, if that is this week.
         listed: By class and arm: customers on the week's list; empty if there is none.
@@ -124,6 +125,7 @@ class Figures:
     segments: dict[str, dict[str, Any]]
     totals: dict[str, Any]
     classes: dict[str, dict[str, Any]]
+    has_products: bool
     newly_silent: pl.DataFrame
     backlog: int | None
     listed: dict[tuple[str, str], int]
@@ -181,6 +183,7 @@ def read_figures(session: Session, shop: Shop, week: date) -> Figures:
         segments=segments,
         totals=_totals(session, segments, newly, week, has_before),
         classes=_classes(session.read(_CLASSES_SQL, asked)),
+        has_products=has_products(session, week),
         newly_silent=_with_empty_weeks(newly, session, asked["first"], week),
         backlog=_backlog(session, shop, week),
         listed={} if listed is None else {(c, arm): n for c, arm, n in listed.iter_rows()},
@@ -241,6 +244,11 @@ def _totals(
 def _classes(counted: pl.DataFrame) -> dict[str, dict[str, Any]]:
     found = {row["churn_class"]: row for row in counted.iter_rows(named=True)}
     return {name: found.get(name, {"customers": 0, "money": 0.0}) for name in CHURN_CLASSES}
+
+
+def has_products(session: Session, week: date) -> bool:
+    """Whether the orders of the year before a week name any article, so that there can be bestsellers."""
+    return bool(session.value("select count(*) from bestsellers where week = $week", {"week": week}))
 
 
 def _with_empty_weeks(newly: pl.DataFrame, session: Session, first: date, week: date) -> pl.DataFrame:
