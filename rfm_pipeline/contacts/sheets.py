@@ -1,6 +1,6 @@
 """Small tables that people keep: a file of ``contacts/``, ``suppression/`` or ``outreach/`` as text columns.
 
-Belongs here: finding out encoding and separator, reading CSV and Excel, recognising columns by the names
+Belongs here: finding out the separator, reading CSV and Excel, recognising columns by the names
 people give them, and writing a CSV file back as it was. The modules that read them know what columns mean.
 """
 
@@ -8,7 +8,6 @@ import csv
 import io
 import os
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,8 @@ import polars as pl
 
 from rfm_pipeline.errors import SuppressionError
 from rfm_pipeline.storage.atomic_files import staging_folder
+from rfm_pipeline.storage.header_names import header_key
+from rfm_pipeline.storage.text_encodings import whole_encoding
 
 SUFFIXES = (".csv", ".xlsx")
 _DELIMITERS = (",", ";", "\t")
@@ -96,7 +97,7 @@ def read_sheets(path: Path) -> list[Sheet]:
 
 def _read_csv(path: Path) -> Sheet:
     content = path.read_bytes()
-    encoding = _encoding(content)
+    encoding = whole_encoding(content)
     text = content.decode(encoding)
     line_end = "\r\n" if "\r\n" in text else "\n" if "\n" in text else "\r"
     if line_end == "\r":
@@ -104,29 +105,6 @@ def _read_csv(path: Path) -> Sheet:
     delimiter = _delimiter(text)
     frame = pl.read_csv(text.encode(), infer_schema=False, separator=delimiter)
     return Sheet(path, "", frame, Dialect(encoding, delimiter, line_end))
-
-
-def _encoding(content: bytes) -> str:
-    """UTF-8, or else GB18030, of which GBK is a part.
-
-    Raises:
-        UnicodeError: If it is neither. Most of what is broken in a UTF-8 file could be read as GB18030, as
-            words that nobody wrote; so where most of it is sound UTF-8, it isn't.
-    """
-    if b"\0" in content:
-        raise UnicodeError("a NUL byte is no text")
-    marked = content.startswith(b"\xef\xbb\xbf")
-    try:
-        content.decode("utf-8")
-        return "utf-8-sig" if marked else "utf-8"
-    except UnicodeDecodeError:
-        if marked:
-            raise
-    foreign = re.sub(r"[\x00-\x7f]", "", content.decode("utf-8", errors="replace"))
-    if 2 * foreign.count("\ufffd") < len(foreign):
-        raise UnicodeError("broken UTF-8")
-    content.decode("gb18030")
-    return "gb18030"
 
 
 def _delimiter(text: str) -> str:
@@ -176,11 +154,6 @@ def replace_csv(sheet: Sheet, beside: Path) -> None:
 def filled(text: pl.Expr) -> pl.Expr:
     """A text without the spaces around it, null if nothing is left."""
     return text.str.strip_chars().replace("", None)
-
-
-def header_key(name: str) -> str:
-    """A column's name so that spellings of the same one are equal: ``Customer ID`` is ``customer_id``."""
-    return re.sub(r"[\s\-]+", "_", unicodedata.normalize("NFKC", name).strip("\ufeff \t\r\n")).lower()
 
 
 def known_columns(sheet: Sheet, names: Mapping[str, Sequence[str]]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import gzip
 import re
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -24,6 +24,7 @@ import numpy as np
 import polars as pl
 
 from rfm_pipeline.errors import OrderFileError
+from rfm_pipeline.storage.text_encodings import codec_name, is_utf8, most_are_utf8, possible_encodings
 
 SUFFIXES = (".csv", ".csv.gz", ".xlsx", ".parquet")
 PROBLEM = "__problem__"
@@ -36,11 +37,6 @@ _PIECE = 1 << 24
 _BAD_BYTES = "\U0010ffff"  # a character that no text holds stands for bytes that are none
 _KEPT_OF_A_BROKEN_ROW = 10_000
 _LONGEST_LINE = 1 << 22
-_BYTE_ORDER_MARKS = (
-    (b"\xef\xbb\xbf", "utf-8"),
-    (b"\xff\xfe", "utf-16-le"),
-    (b"\xfe\xff", "utf-16-be"),
-)
 _PIECES_AT_A_TIME = 2
 _UNREADABLE = (
     OSError,
@@ -70,7 +66,6 @@ def _bytes_set(members: bytes) -> Any:
 _SPACES_BEHIND = _bytes_set(_SPACE_BYTES + b"\xa0")
 _SPACES_BEFORE = _bytes_set(_SPACE_BYTES + b"\xc2\xe3")
 _TOTAL_STARTS = _bytes_set(_SPACE_BYTES + b'"=\xe5\xe6\xe3GgSsTt')
-_NAMES = {"gbk": "gb18030", "gb2312": "gb18030", "cp936": "gb18030", "utf-8-sig": "utf-8", "utf8": "utf-8"}
 
 _TOTAL_WORDS = ("合计", "总计", "小计", "汇总", "共计", "总数")
 TOTALS = rf"(?i)^(本页)?({'|'.join(_TOTAL_WORDS)})|^(grand |sub)?total\s*:?$"
@@ -206,7 +201,7 @@ def peek(
             return _peek_workbook(path, fit)
         with (gzip.open if _is(path, ".gz") else open)(path, "rb") as file:
             head = file.read(_PEEK)
-        names = [_codec(path, encoding)] if encoding else _possible_encodings(head, encodings)
+        names = [_codec(path, encoding)] if encoding else possible_encodings(head, encodings)
         return _peek_csv(path, head, fit, names, delimiter)
 
 
@@ -216,7 +211,7 @@ def _peek_csv(path: Path, head: bytes, fit: Fit, encodings: Sequence[str], delim
     best: tuple[tuple[int, bool, int, int], Layout] | None = None
     # the last line of a longer file may be cut in the middle of a character
     lines = head.splitlines()
-    is_mostly_utf8 = _most_are_utf8(lines if len(head) < _PEEK else lines[:-1])
+    is_mostly_utf8 = most_are_utf8(lines if len(head) < _PEEK else lines[:-1])
     for name in encodings:
         text = head.decode(name, errors="replace").lstrip("\ufeff")
         # a multi-byte character may be cut at the end of what was read
@@ -238,39 +233,12 @@ def _peek_csv(path: Path, head: bytes, fit: Fit, encodings: Sequence[str], delim
 
 def _codec(path: Path, name: str) -> str:
     try:
-        "".encode(name)
+        return codec_name(name)
     except LookupError:
         raise OrderFileError(
             f"{path}: orders.encoding {name!r} in shop.yaml is no known encoding; write utf-8, gb18030 or "
             "utf-16."
         ) from None
-    lowered = name.lower().replace("_", "-")
-    return _NAMES.get(lowered, lowered)
-
-
-def _possible_encodings(head: bytes, usual: Sequence[str]) -> list[str]:
-    """The encodings that a file's beginning may have, by its marks and bytes."""
-    for mark, name in _BYTE_ORDER_MARKS:
-        if head.startswith(mark):
-            return [name]
-    zeros = head.count(b"\x00")
-    if zeros > len(head) // 4:
-        # Latin text in UTF-16 has a zero in every second byte
-        return ["utf-16-le" if head[1::2].count(b"\x00") > zeros // 2 else "utf-16-be"]
-    if _is_utf8(head[: head.rfind(b"\n") + 1] or head):
-        # further on it may turn out to be something else
-        return ["utf-8", *(name for name in usual if name != "utf-8")]
-    return [*usual, *(name for name in ("utf-16-le", "utf-16-be") if zeros)]
-
-
-def _is_utf8(piece: bytes) -> bool:
-    """Whether bytes that end at a line break are UTF-8; Polars checks faster than Python decodes."""
-    if piece.isascii():
-        return True
-    try:
-        return pl.Series([piece]).cast(pl.String, strict=False).null_count() == 0
-    except pl.exceptions.ComputeError:
-        return False
 
 
 def _first_row(text: str, delimiter: str) -> list[str]:
@@ -410,7 +378,7 @@ def _to_line_end(file: Any) -> bytes:
 
 def _look(piece: bytes, delimiter: int, width: int) -> _Inspection:
     """Looks at whole lines. Places are found by vectorised search; no row is cut."""
-    if not _is_utf8(piece):
+    if not is_utf8(piece):
         return _Inspection(is_utf8=False, is_regular=False)
     codes = np.frombuffer(piece, dtype=np.uint8)
     ends = np.flatnonzero((codes == _LINE_FEED) | (codes == delimiter))
@@ -487,21 +455,8 @@ def _second_look(plain: Path, layout: Layout, fit: Fit) -> Layout:
             header = _first_row(file.readline(_LONGEST_LINE).lstrip("\ufeff"), layout.delimiter)
         layouts.append(replace(layout, header=tuple(header), encoding=name))
     with plain.open("rb") as file:
-        is_mostly_utf8 = _most_are_utf8(iter(lambda: file.readline(_LONGEST_LINE), b""))
+        is_mostly_utf8 = most_are_utf8(iter(lambda: file.readline(_LONGEST_LINE), b""))
     return max(layouts, key=lambda one: (fit(one.header), (one.encoding == "utf-8") == is_mostly_utf8))
-
-
-def _most_are_utf8(lines: Iterable[bytes]) -> bool:
-    """Whether at least as many lines with more than ASCII are UTF-8 as are not."""
-    balance = 0
-    for line in lines:
-        if not line.isascii():
-            try:
-                line.decode()
-                balance += 1
-            except UnicodeDecodeError:
-                balance -= 1
-    return balance >= 0
 
 
 def _positions(header: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ looks like. How values are typed is ``ingest.reading``'s. A shop's own layout is
 import difflib
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rfm_pipeline.errors import OrderFileError, ShopFileError
+from rfm_pipeline.storage.header_names import header_key
 
 Status = Literal["paid", "unpaid", "cancelled", "closed"]
 Refund = Literal["full", "none"]
@@ -246,21 +247,21 @@ class Preset(BaseModel):
 
     def fit(self, header: Sequence[str]) -> int:
         """How many of its columns a header holds, fallbacks not counted."""
-        names = {clean_name(name) for name in header}
-        return sum(not names.isdisjoint(known) for known in self.columns.values())
+        keys = _keys(header)
+        return sum(not keys.isdisjoint(_keys(known)) for known in self.columns.values())
 
     def lacks(self, header: Sequence[str]) -> list[tuple[str, ...]]:
         """The required columns that a header doesn't hold, each as the names it may stand under."""
-        names = {clean_name(name) for name in header}
+        keys = _keys(header)
         lacking = []
         for column in self.required:
             known = (*self.columns[column], *self.fallback.get(column, ()))
-            if names.isdisjoint(known):
+            if keys.isdisjoint(_keys(known)):
                 lacking.append(known)
         return lacking
 
     def map_header(self, path: Path, header: Sequence[str]) -> dict[str, str]:
-        """Finds the canonical columns in a file's header; names are compared trimmed.
+        """Finds the canonical columns in a file's header, however the names are spelled.
 
         Returns:
             Canonical column to the header name as it is in the file.
@@ -272,7 +273,7 @@ class Preset(BaseModel):
         mapping: dict[str, str] = {}
         trimmed = [clean_name(name) for name in header]
         for column, names in self.columns.items():
-            found = [i for i, name in enumerate(trimmed) if name in names]
+            found = _positions(trimmed, names)
             if len(found) > 1:
                 raise OrderFileError(
                     f"{path}: the header has the column {trimmed[found[0]]!r} more than once; keep one."
@@ -314,7 +315,7 @@ class Preset(BaseModel):
         """The positions of the fallbacks that a header holds, in their order."""
         trimmed = [clean_name(name) for name in header]
         return {
-            column: [trimmed.index(name) for name in names if name in trimmed]
+            column: [found[0] for name in names if (found := _positions(trimmed, (name,)))]
             for column, names in self.fallback.items()
         }
 
@@ -325,6 +326,18 @@ def clean_name(name: str) -> str:
     if name.startswith('="') and name.endswith('"'):
         name = name[2:-1]
     return name.removeprefix("'").strip()
+
+
+def _keys(names: Iterable[str]) -> set[str]:
+    """Names so that their spellings are equal; without those of columns that have none."""
+    return {header_key(clean_name(name)) for name in names} - {""}
+
+
+def _positions(trimmed: Sequence[str], names: Sequence[str]) -> list[int]:
+    """Where some names stand in a header: as they are spelled, else in another spelling."""
+    exact = [i for i, name in enumerate(trimmed) if name in names]
+    keys = _keys(names)
+    return exact or [i for i, name in enumerate(trimmed) if header_key(name) in keys]
 
 
 def preset_names() -> list[str]:
@@ -413,7 +426,7 @@ def guess_presets(header: Sequence[str], home: Path | None = None) -> list[Guess
     One that fits is sure if it knows at least six of the names and twice as many as any other that fits;
     likely from four names on.
     """
-    names = {clean_name(name) for name in header} - {""}
+    names = _keys(header)
     presets = [load_preset(name, home) for name in (*own_preset_names(home), *preset_names())]
     counted = sorted(
         ((preset, len(names & _all_names(preset)), len(preset.lacks(header))) for preset in presets),
@@ -443,7 +456,7 @@ def _confidence(known: int, lacks: int, second: int, position: int) -> str:
 
 def _all_names(preset: Preset) -> set[str]:
     groups = (*preset.columns.values(), *preset.fallback.values())
-    return {name for group in groups for name in group}
+    return _keys(name for group in groups for name in group)
 
 
 def not_product_names(family: Sequence[Preset]) -> str:

@@ -121,6 +121,12 @@ def moment(text: str | None) -> datetime | None:
     return local.replace(tzinfo=timezone(ahead)).astimezone(ZoneInfo(ZONE)).replace(tzinfo=None)
 
 
+@lru_cache(10_000)
+def letters(name: str) -> str:
+    """A column's name without case, spaces, underscores, hyphens and wide forms."""
+    return re.sub(r"[\s_-]", "", narrow(name)).lower()
+
+
 class PlainReading:
     """What the bytes of a CSV export say, row by row."""
 
@@ -156,8 +162,15 @@ class PlainReading:
 
     def candidates(self, column: str) -> list[str]:
         """The names that are in the header for a column, the column's own first."""
-        own = [name for name in self.names if name in self.preset.columns.get(column, ())]
-        return [*own, *(name for name in self.preset.fallback.get(column, ()) if name in self.names)]
+        own = self.spelled(self.preset.columns.get(column, ()))
+        others = [self.spelled((name,))[:1] for name in self.preset.fallback.get(column, ())]
+        return [*own, *(name for found in others for name in found)]
+
+    def spelled(self, known: Sequence[str]) -> list[str]:
+        """The names of the header that are some known ones: as they are spelled, else in another spelling."""
+        exact = [name for name in self.names if name in known]
+        keys = {letters(name) for name in known}
+        return exact or [name for name in self.names if letters(name) in keys]
 
     def texts(self, row: int, column: str) -> list[str | None]:
         return [unwrapped(self.known[row][name]) for name in self.candidates(column)]
