@@ -123,6 +123,8 @@ class OrdersSection(Section):
     currency: str | None = Field(default=None, pattern=r"^(auto|[A-Z]{3})$")
     date_order: Literal["told", "iso", "month_first", "day_first"] = "told"
     paid_on_delivery: tuple[str, ...] = ()
+    max_unpacked_gb: float = Field(default=8, gt=0)
+    max_workbook_gb: float = Field(default=1, gt=0)
     database: DatabaseSection | None = None
     dataset: DatasetSection | None = None
 

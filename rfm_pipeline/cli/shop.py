@@ -77,6 +77,7 @@ def check(
     """
     from rfm_pipeline.cli.terminal import print_file_check
     from rfm_pipeline.errors import OrderFileError
+    from rfm_pipeline.ingest.files.archives import DEFAULT_LIMITS, Limits
     from rfm_pipeline.ingest.files.reading import AUTO, Rules
     from rfm_pipeline.ingest.loading import reading_rules
     from rfm_pipeline.ingest.presets import load_family
@@ -106,6 +107,7 @@ def check(
                     encoding=shop.orders.encoding if shop else None,
                     delimiter=shop.orders.delimiter if shop else None,
                     rules=reading_rules(shop) if shop else Rules(AUTO),
+                    limits=Limits.of(shop.orders) if shop else DEFAULT_LIMITS,
                 )
             )
         except RfmError as error:

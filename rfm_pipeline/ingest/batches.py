@@ -72,7 +72,7 @@ class _Counts:
     masked: int = 0
     damaged: int = 0
     from_fallback: int = 0
-    knows_customers: bool = True
+    unnamed: tuple[str, ...] = ()
     aside: list[Path] = field(default_factory=list)
     hashes: list[pl.Series] = field(default_factory=list)
     newest_at: datetime | None = None
@@ -144,9 +144,12 @@ def insert_batch(
     batch_id = session.value("select coalesce(max(batch_id), 0) + 1 from order_batches")
     counts = _Counts()
     rows = _accepted(read_rows(source, zone, folder, rules), counts, folder, _Forgotten(ledger), batch_id)
-    if source.preset.joins_orders and "customer_id" not in source.mapping:
-        # the order list knows who bought
-        counts.knows_customers = False
+    # the order list knows who bought
+    counts.unnamed = tuple(
+        part.preset.row
+        for part in source.parts
+        if part.preset.joins_orders and "customer_id" not in part.mapping
+    )
     session.append(RAW_ORDERS, rows, f"raw_orders, {batch.file_name}")
     # reads of a database follow each other; what they hold is not compared
     is_read = batch.file_name.startswith(DATABASE)
@@ -247,7 +250,8 @@ def _accepted(
         counts.made_gross += int(rows["was_net"].sum())
         if counts.currency is None and rows["currency"].count():
             counts.currency = str(rows["currency"].drop_nulls()[0])
-        counts.without_customer += rows["customer_id"].null_count() if counts.knows_customers else 0
+        nameless = pl.col("row_kind").is_in(counts.unnamed)
+        counts.without_customer += rows.filter(~nameless)["customer_id"].null_count()
         counts.masked += int((rows["key_state"] == KEY_MASKED).sum())
         counts.damaged += int((rows["key_state"] == KEY_DAMAGED).sum())
         counts.from_fallback += int(rows["key_is_fallback"].sum())

@@ -15,10 +15,10 @@ from typing import Any
 from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.batches import DATABASE, Batch, insert_batch
 from rfm_pipeline.ingest.dataset import load_dataset, update_dataset_lines
+from rfm_pipeline.ingest.files.archives import SUFFIXES, Limits, has_known_suffix
 from rfm_pipeline.ingest.files.landing import Landing, known_hashes, landed_files, note_hashes
 from rfm_pipeline.ingest.files.names import name_key
 from rfm_pipeline.ingest.files.reading import AUTO, ORDER, Rules, Source, open_source
-from rfm_pipeline.ingest.files.texts import SUFFIXES, has_known_suffix
 from rfm_pipeline.ingest.precedence import Candidate, Place, note_set_back, put_in_order, set_back
 from rfm_pipeline.ingest.presets import (
     ALL_COLUMNS,
@@ -405,7 +405,15 @@ def _open_all(files: Sequence[Landing], family: Sequence[Preset], shop: Shop) ->
     sources, problems = [], []
     for file in files:
         try:
-            sources.append(open_source(file.path, family, shop.orders.encoding, shop.orders.delimiter))
+            sources.append(
+                open_source(
+                    file.path,
+                    family,
+                    shop.orders.encoding,
+                    shop.orders.delimiter,
+                    Limits.of(shop.orders),
+                )
+            )
         except OrderFileError as error:
             problems.append(str(error))
     if problems:

@@ -16,6 +16,7 @@ import polars as pl
 
 from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.batches import DATABASE, unpaid_delivered, waiting_orders
+from rfm_pipeline.ingest.files.archives import DEFAULT_LIMITS, SUFFIXES, Limits, has_known_suffix
 from rfm_pipeline.ingest.files.reading import (
     ACCEPTED,
     KEY_DAMAGED,
@@ -27,7 +28,7 @@ from rfm_pipeline.ingest.files.reading import (
     open_source,
     read_rows,
 )
-from rfm_pipeline.ingest.files.texts import SUFFIXES, has_known_suffix, peek
+from rfm_pipeline.ingest.files.texts import peek
 from rfm_pipeline.ingest.loading import LoadReport
 from rfm_pipeline.ingest.presets import (
     NO_BUYERS,
@@ -113,6 +114,7 @@ def check_file(
     encoding: str | None = None,
     delimiter: str | None = None,
     rules: Rules | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> FileCheck:
     """Reads a file as a run would, and counts.
 
@@ -124,12 +126,13 @@ def check_file(
         encoding: What the shop says it is; None to find out.
         delimiter: The same.
         rules: What the settings say of reading.
+        limits: How large the file may be once it is unpacked.
 
     Raises:
         OrderFileError: If the file can't be read at all.
     """
     require_export(path)
-    source = open_source(path, presets, encoding, delimiter)
+    source = open_source(path, presets, encoding, delimiter, limits)
     check = _described(source, home)
     waiting: list[pl.DataFrame] = []
     with TemporaryDirectory() as folder:
@@ -153,27 +156,45 @@ def require_export(path: Path) -> None:
         raise OrderFileError(f"{path}: is no {', '.join(SUFFIXES)} file.")
 
 
-def _described(source: Source, home: Path | None) -> FileCheck:
-    layout, header = source.layout, source.header
+def _how(source: Source) -> str:
+    """How a file, or each of its sheets, is cut into rows, in words."""
+    layout = source.layout
     if layout.encoding is not None:
         name = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}[layout.delimiter]
         how = f"CSV, {layout.encoding}, {name}-separated"
+    elif layout.sheet is None:
+        how = "Parquet"
     else:
-        how = f"sheet {layout.sheet}" if layout.sheet is not None else "Parquet"
-    fallbacks = {
-        column: [header[i] for i in positions]
-        for column, positions in source.preset.fallbacks_in(header).items()
-        if positions
-    }
-    used = {*source.mapping.values(), *(name for names in fallbacks.values() for name in names)}
+        how = f"sheet {layout.sheet}" + (f" ({source.preset.name})" if source.further else "")
+        how += "".join(f", columns of sheet {lookup.sheet}" for lookup in layout.lookups)
+    if layout.skip:
+        how += f", header in row {layout.skip + 1}"
+    further = (f"sheet {part.layout.sheet} ({part.preset.name})" for part in source.further)
+    return "; ".join((how, *further))
+
+
+def _described(source: Source, home: Path | None) -> FileCheck:
+    header = [name for part in source.parts for name in part.header]
+    fallbacks: dict[str, list[str]] = {}
+    mapping: dict[str, str] = {}
+    used: set[str] = set()
+    for part in reversed(source.parts):
+        found = {
+            column: [part.header[i] for i in positions]
+            for column, positions in part.preset.fallbacks_in(part.header).items()
+            if positions
+        }
+        used |= {*part.mapping.values(), *(name for names in found.values() for name in names)}
+        fallbacks |= found
+        mapping |= part.mapping
     return FileCheck(
         path=source.path,
         preset=source.preset.name,
-        layout=how,
-        mapping=source.mapping,
+        layout=_how(source),
+        mapping=mapping,
         fallbacks=fallbacks,
-        unused=[name for name in header if name not in used and clean_name(name)],
-        guesses=guess_presets(header, home),
+        unused=[name for name in dict.fromkeys(header) if name not in used and clean_name(name)],
+        guesses=guess_presets(source.header, home),
         rows=Counter({ACCEPTED: 0, UNPAID: 0, REJECTED: 0}),
         hides_buyers=source.preset.hides_buyers,
     )

@@ -14,8 +14,19 @@ import polars as pl
 
 from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.files import cells
+from rfm_pipeline.ingest.files.archives import DEFAULT_LIMITS, Limits
 from rfm_pipeline.ingest.files.days import DaySigns
-from rfm_pipeline.ingest.files.texts import A_TOTAL, PROBLEM, ROW_TEXT, TOTALS, Dirt, Layout, peek, text_rows
+from rfm_pipeline.ingest.files.texts import (
+    A_TOTAL,
+    PROBLEM,
+    ROW_TEXT,
+    TOTALS,
+    Dirt,
+    Layout,
+    peek,
+    planned_sheets,
+    text_rows,
+)
 from rfm_pipeline.ingest.presets import CANONICAL, FROM_PLATFORMS, Preset, not_product_pattern
 from rfm_pipeline.warehouse.columns import MONEY, QUANTITY, TIME
 
@@ -103,17 +114,24 @@ class Source:
         preset: How it is read.
         layout: How it is cut into fields.
         mapping: Canonical column to the name in the header.
+        further: The other sheets of a workbook that are read, too.
     """
 
     path: Path
     preset: Preset
     layout: Layout
     mapping: dict[str, str]
+    further: tuple["Source", ...] = ()
 
     @property
     def header(self) -> tuple[str, ...]:
         """The file's column names as they are in it."""
         return self.layout.header
+
+    @property
+    def parts(self) -> "tuple[Source, ...]":
+        """The source itself, and the other sheets."""
+        return (self, *self.further)
 
 
 def open_source(
@@ -121,6 +139,7 @@ def open_source(
     presets: Preset | Sequence[Preset],
     encoding: str | None = None,
     delimiter: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Source:
     """Checks a file's header against the presets, before any row is read.
 
@@ -130,17 +149,27 @@ def open_source(
             needed columns are all there, the one that knows most of the header is taken.
         encoding: What the shop says it is; None to find out.
         delimiter: The same.
+        limits: How large the file may be once it is unpacked.
+
+    Returns:
+        The source. Of a workbook every sheet that fits is read, in the order of the presets.
 
     Raises:
-        OrderFileError: If the file can't be opened, is empty, or lacks a needed column.
+        OrderFileError: If the file can't be opened, is empty, lacks a needed column, or is too large.
     """
     family = [presets] if isinstance(presets, Preset) else list(presets)
+    sheets = planned_sheets(path, family, limits)
+    if sheets:
+        parts = [
+            Source(path, preset, layout, preset.map_header(path, layout.header)) for preset, layout in sheets
+        ]
+        return replace(parts[0], further=tuple(parts[1:]))
 
     def fit(header: Sequence[str]) -> int:
         return max(preset.fit(header) for preset in family)
 
     encodings = tuple(dict.fromkeys(name for preset in family for name in preset.encodings))
-    layout = peek(path, fit, encoding, delimiter, encodings)
+    layout = peek(path, fit, encoding, delimiter, encodings, limits)
     fitting = [preset for preset in family if not preset.lacks(layout.header)]
     if not fitting:
         family[0].map_header(path, layout.header)
@@ -158,7 +187,8 @@ def read_rows(source: Source, zone: str, folder: Path, rules: Rules | None = Non
         rules: What the settings say.
 
     Yields:
-        Frames with ``row_no`` (1 is the first row below the header), the canonical columns, those of
+        Frames with ``row_no`` (1 is the first row below the header; several sheets are
+        numbered through), the canonical columns, those of
         ``EXTRA_COLUMNS``, ``disposition`` (accepted, unpaid or rejected), ``reason`` and ``row_text``
         (rejected rows only), ``key_state`` (masked or damaged, where the customer's key was),
         ``key_is_fallback``, the times of ``EVENT_TIMES`` and the facts of ``ROW_FACTS``.
@@ -168,11 +198,50 @@ def read_rows(source: Source, zone: str, folder: Path, rules: Rules | None = Non
     """
     folder.mkdir(parents=True, exist_ok=True)
     rules = rules or Rules()
+    if not source.further:
+        yield from _read_part(source, zone, folder, rules, 0)
+        return
+    before = 0
+    seen: dict[str, pl.DataFrame] = {}
+    for part in source.parts:
+        orders = []
+        for rows in _read_part(part, zone, folder, rules, before):
+            before = int(rows["row_no"].max() or before)  # type: ignore[arg-type]
+            orders.append(rows.select("order_id").unique())
+            yield _with_sheet(rows, part)
+        _require_other_orders(part, orders, seen)
+
+
+def _with_sheet(rows: pl.DataFrame, part: Source) -> pl.DataFrame:
+    """Names the sheet in the reasons of rejected rows: their numbers go on from sheet to sheet."""
+    return rows.with_columns(pl.col("reason") + f" (sheet {part.layout.sheet})")
+
+
+def _require_other_orders(part: Source, orders: list[pl.DataFrame], seen: dict[str, pl.DataFrame]) -> None:
+    """Refuses two sheets of one kind with the same orders: nothing says which of them counts."""
+    if not orders:
+        return
+    here = pl.concat(orders).drop_nulls().unique()
+    kind = part.preset.row
+    if kind in seen:
+        twice = here.join(seen[kind], on="order_id", how="semi").height
+        if twice:
+            raise OrderFileError(
+                f"{part.path}: {twice:,} orders of the sheet {part.layout.sheet!r} stand in an earlier "
+                "sheet, too; nothing of the file was loaded. Keep each order in one sheet, or save the "
+                "sheets as files of their own."
+            )
+        here = pl.concat([seen[kind], here])
+    seen[kind] = here
+
+
+def _read_part(source: Source, zone: str, folder: Path, rules: Rules, before: int) -> Iterator[pl.DataFrame]:
+    """The rows of a file, or of a sheet; those before it are counted already."""
     if rules.date_order == "told" and source.preset.date_order != "told":
         rules = replace(rules, date_order=source.preset.date_order)
     rows = text_rows(source.path, source.layout, zone, folder, source.preset.fit)
     begun = list(islice(rows.batches, 1))
-    reader = _Reader(source, rows.layout, rows.dirt, zone, rules)
+    reader = _Reader(source, rows.layout, rows.dirt, zone, rules, before)
     if rules.date_order == "told" and begun and reader.signs_of(begun).slashed:
         # one day above 12 anywhere tells: such a file is read twice
         signs = reader.signs_of(chain(begun, rows.batches))
@@ -194,7 +263,9 @@ def _order_shown(source: Source, signs: DaySigns) -> str:
 class _Reader:
     """Reads the frames of one file; knows how many rows came before, and the order they ended in."""
 
-    def __init__(self, source: Source, layout: Layout, dirt: Dirt, zone: str, rules: Rules) -> None:
+    def __init__(
+        self, source: Source, layout: Layout, dirt: Dirt, zone: str, rules: Rules, before: int = 0
+    ) -> None:
         self._rules = rules
         self._currency = rules.currency
         self.date_order = "clear" if rules.date_order == "told" else rules.date_order
@@ -213,7 +284,7 @@ class _Reader:
         self._fields = [f"{i}" for i in range(len(header))]
         self._numeric = layout.numeric
         self._is_workbook = layout.sheet is not None
-        self._read = 0
+        self._read = before
         self._before: pl.DataFrame | None = None
 
     def read(self, batch: pl.DataFrame) -> pl.DataFrame:

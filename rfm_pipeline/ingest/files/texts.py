@@ -7,26 +7,36 @@ it, and a row that can't be read is passed on with its problem. What the texts m
 
 import codecs
 import csv
-import gzip
 import re
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
+from io import BytesIO, StringIO
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile
 
 import fastexcel
 import numpy as np
 import polars as pl
 
 from rfm_pipeline.errors import OrderFileError
-from rfm_pipeline.storage.text_encodings import codec_name, is_utf8, most_are_utf8, possible_encodings
+from rfm_pipeline.ingest.files.archives import DEFAULT_LIMITS, Limits, has_known_suffix, identify, suffix_of
+from rfm_pipeline.ingest.files.sheet_plans import Lookup, SheetPlan, find_header, looked_up, plan_sheets
+from rfm_pipeline.ingest.files.workbooks import SheetTop, as_rows, sheet_texts, sheet_tops
+from rfm_pipeline.ingest.presets import Preset
+from rfm_pipeline.storage.text_encodings import (
+    USUAL,
+    codec_name,
+    is_utf8,
+    most_are_utf8,
+    possible_encodings,
+)
 
-SUFFIXES = (".csv", ".csv.gz", ".xlsx", ".parquet")
 PROBLEM = "__problem__"
 ROW_TEXT = "__row_text__"
 BATCH_ROWS = 100_000
@@ -34,6 +44,7 @@ LONGEST_FIELD = 131_072
 _DELIMITERS = (",", "\t", ";", "|")
 _PEEK = 1 << 18
 _PIECE = 1 << 24
+_ROWS_ABOVE_A_HEADER = 10
 _BAD_BYTES = "\U0010ffff"  # a character that no text holds stands for bytes that are none
 _KEPT_OF_A_BROKEN_ROW = 10_000
 _LONGEST_LINE = 1 << 22
@@ -113,16 +124,26 @@ class Layout:
         encoding: Of a CSV file; None for other formats.
         encodings: Those it may have, should the whole file not fit the one its beginning has.
         delimiter: Of a CSV file.
+        skip: How many rows stand above the header, such as a remark.
         sheet: Of a workbook.
+        own: Of a workbook: how many of the columns are the sheet's own.
+        key: Of a workbook: the position of the order number, by which lookups are joined.
+        lookups: Of a workbook: what other sheets add.
         numeric: Of a workbook: positions of the columns that hold numbers, not texts.
+        limits: How large the file may be once it is unpacked.
     """
 
     header: tuple[str, ...]
     encoding: str | None = None
     encodings: tuple[str, ...] = ()
     delimiter: str = ","
+    skip: int = 0
     sheet: str | None = None
+    own: int = 0
+    key: int | None = None
+    lookups: tuple[Lookup, ...] = ()
     numeric: frozenset[int] = frozenset()
+    limits: Limits = DEFAULT_LIMITS
 
 
 @dataclass(frozen=True)
@@ -147,17 +168,8 @@ def is_order_file(path: Path) -> bool:
     return path.is_file() and not path.name.startswith((".", "~$")) and has_known_suffix(path)
 
 
-def has_known_suffix(path: Path) -> bool:
-    """Whether a file's name ends like an export's."""
-    return path.name.lower().endswith(SUFFIXES)
-
-
-def _is(path: Path, suffix: str) -> bool:
-    return path.name.lower().endswith(suffix)
-
-
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
     """Turns what may go wrong with a file as a whole into one message."""
     try:
         yield
@@ -165,13 +177,9 @@ def _readable(path: Path) -> Iterator[None]:
         raise
     except _UNREADABLE as error:
         raise OrderFileError(
-            f"{path}: can't be opened as {_kind(path)} ({type(error).__name__}); is the file whole? "
+            f"{path}: can't be opened as {suffix_of(path)} ({type(error).__name__}); is the file whole? "
             "Export it again; nothing of it was loaded."
         ) from None
-
-
-def _kind(path: Path) -> str:
-    return next((suffix for suffix in SUFFIXES if _is(path, suffix)), path.suffix)
 
 
 def peek(
@@ -179,30 +187,73 @@ def peek(
     fit: Fit,
     encoding: str | None = None,
     delimiter: str | None = None,
-    encodings: Sequence[str] = ("utf-8", "gb18030"),
+    encodings: Sequence[str] = USUAL,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Layout:
     """Finds out how a file is cut into fields, from its beginning.
 
     Args:
         path: The file.
-        fit: Tells how many wanted columns a header holds; the encoding, delimiter or sheet that gives most
-            is taken.
+        fit: Tells how many wanted columns a header holds; the encoding, delimiter, row or sheet that gives
+            most is taken.
         encoding: What the shop says it is; None to find out.
         delimiter: The same.
         encodings: What the platform writes, where the bytes alone don't tell.
+        limits: How large the file may be once it is unpacked.
 
     Raises:
-        OrderFileError: If the file can't be opened or has no header.
+        OrderFileError: If the file can't be opened, has no header, or is larger than the limits allow.
     """
-    with _readable(path):
-        if _is(path, ".parquet"):
-            return Layout(tuple(pl.read_parquet_schema(path)))
-        if _is(path, ".xlsx"):
-            return _peek_workbook(path, fit)
-        with (gzip.open if _is(path, ".gz") else open)(path, "rb") as file:
-            head = file.read(_PEEK)
+    with readable(path):
+        export = identify(path, limits)
+        if export.kind == "parquet":
+            content = path if export.packing is None else BytesIO(export.in_memory())
+            return Layout(tuple(pl.read_parquet_schema(content)), limits=limits)
+        if export.kind != "text":
+            return sheet_layout(path, _best_sheet(path, sheet_tops(export), fit), limits)
+        head = export.head(_PEEK)
         names = [_codec(path, encoding)] if encoding else possible_encodings(head, encodings)
-        return _peek_csv(path, head, fit, names, delimiter)
+        return replace(_peek_csv(path, head, fit, names, delimiter), limits=limits)
+
+
+def planned_sheets(
+    path: Path, family: Sequence[Preset], limits: Limits = DEFAULT_LIMITS
+) -> list[tuple[Preset, Layout]]:
+    """The sheets of a workbook that are read, each with its preset; none of any other file.
+
+    Raises:
+        OrderFileError: If the file can't be opened, or is larger than the limits allow.
+    """
+    with readable(path):
+        export = identify(path, limits)
+        if export.kind not in ("workbook", "old workbook"):
+            return []
+        plans = plan_sheets(sheet_tops(export), family)
+    return [(preset, sheet_layout(path, plan, limits)) for preset, plan in plans]
+
+
+def sheet_layout(path: Path, plan: SheetPlan | None, limits: Limits) -> Layout:
+    """How a sheet is cut into fields.
+
+    Raises:
+        OrderFileError: If there is no sheet with a header.
+    """
+    if plan is None:
+        raise OrderFileError(f"{path}: no sheet of the workbook has a header row; export it again.")
+    return Layout(
+        plan.header,
+        skip=plan.skip,
+        sheet=plan.sheet,
+        own=plan.own,
+        key=plan.key,
+        lookups=plan.lookups,
+        limits=limits,
+    )
+
+
+def _best_sheet(path: Path, tops: Sequence[SheetTop], fit: Fit) -> SheetPlan | None:
+    headers = [found for top in tops if (found := find_header(top, fit)) is not None]
+    return max(headers, key=lambda sheet: fit(sheet.header), default=None)
 
 
 def _peek_csv(path: Path, head: bytes, fit: Fit, encodings: Sequence[str], delimiter: str | None) -> Layout:
@@ -217,10 +268,10 @@ def _peek_csv(path: Path, head: bytes, fit: Fit, encodings: Sequence[str], delim
         # a multi-byte character may be cut at the end of what was read
         errors = text[:-4].count("\ufffd")
         for separator in [delimiter] if delimiter else _DELIMITERS:
-            header = _first_row(text, separator)
+            skip, header = _header_of(_first_rows(text, separator), fit)
             rank = (fit(header), (name == "utf-8") == is_mostly_utf8, -errors, len(header))
             if header and (best is None or rank > best[0]):
-                best = rank, Layout(tuple(header), name, tuple(encodings), separator)
+                best = rank, Layout(tuple(header), name, tuple(encodings), separator, skip)
     if best is None:
         raise OrderFileError(f"{path}: the file is empty, it has no header; remove it or export it again.")
     if -best[0][2] > max(16, len(head) // 20):
@@ -241,34 +292,19 @@ def _codec(path: Path, name: str) -> str:
         ) from None
 
 
-def _first_row(text: str, delimiter: str) -> list[str]:
-    try:
-        return next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter), [])
-    except csv.Error:
-        return []
+def _first_rows(text: str, delimiter: str) -> list[list[str]]:
+    rows: list[list[str]] = []
+    # the same line breaks as when the rows are read
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
+    with suppress(csv.Error):
+        rows.extend(islice(reader, _ROWS_ABOVE_A_HEADER + 1))
+    return rows
 
 
-def _peek_workbook(path: Path, fit: Fit) -> Layout:
-    with ZipFile(path) as archive:
-        # fastexcel doesn't compare the checksums: a flipped bit would be read as another value
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise OrderFileError(f"{path}: the workbook is damaged ({damaged}); export it again.")
-    book = fastexcel.read_excel(path)
-    best: tuple[int, Layout] | None = None
-    for name in book.sheet_names:
-        sheet = book.load_sheet(name, header_row=None, n_rows=1, dtypes="string")
-        if sheet.visible != "visible" or not sheet.width:
-            continue
-        row = sheet.to_polars().row(0) if sheet.to_polars().height else ()
-        header = [cell or "" for cell in row]
-        while header and not header[-1]:
-            header.pop()
-        if header and (best is None or fit(header) > best[0]):
-            best = fit(header), Layout(tuple(header), sheet=name)
-    if best is None:
-        raise OrderFileError(f"{path}: no sheet of the workbook has a header row; export it again.")
-    return best[1]
+def _header_of(rows: Sequence[list[str]], fit: Fit) -> tuple[int, list[str]]:
+    """Of a file's first rows the one that knows most columns, the first of equals, and its place."""
+    filled = [(skip, row) for skip, row in enumerate(rows) if any(cell.strip() for cell in row)]
+    return max(filled, key=lambda found: fit(found[1]), default=(0, []))
 
 
 def text_rows(path: Path, layout: Layout, zone: str, folder: Path, fit: Fit) -> TextRows:
@@ -284,13 +320,13 @@ def text_rows(path: Path, layout: Layout, zone: str, folder: Path, fit: Fit) -> 
     Raises:
         OrderFileError: If the file as a whole can't be read; the batches may raise it, too.
     """
-    with _readable(path):
-        if _is(path, ".parquet"):
-            return TextRows(layout, Dirt(), _guarded(path, _parquet_batches(path, zone)))
-        if _is(path, ".xlsx"):
-            return _workbook_rows(path, layout)
-    plain = _unpack(path, folder) if _is(path, ".gz") else path
-    with _readable(path):
+    with readable(path):
+        export = identify(path, layout.limits)
+        plain = export.unpacked(folder)
+        if export.kind == "parquet":
+            return TextRows(layout, Dirt(), _guarded(path, _parquet_batches(plain, zone)))
+        if layout.sheet is not None:
+            return _workbook_rows(plain, layout)
         found = _inspect(plain, layout)
         if found.is_plain:
             return TextRows(layout, found.dirt, _guarded(path, _csv_batches(plain, layout)))
@@ -303,23 +339,8 @@ def text_rows(path: Path, layout: Layout, zone: str, folder: Path, fit: Fit) -> 
 
 
 def _guarded(path: Path, batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    with _readable(path):
+    with readable(path):
         yield from batches
-
-
-def _unpack(path: Path, folder: Path) -> Path:
-    """Unpacks a gzip file piece by piece: Polars would hold all of it in memory."""
-    target = folder / f"{path.name}.unpacked"
-    try:
-        with gzip.open(path, "rb") as packed, target.open("wb") as plain:
-            while piece := packed.read(_PIECE):
-                plain.write(piece)
-    except (OSError, EOFError, zlib.error):
-        target.unlink(missing_ok=True)
-        raise OrderFileError(
-            f"{path}: the gzip file is damaged or cut off; nothing of it was loaded."
-        ) from None
-    return target
 
 
 @dataclass(frozen=True)
@@ -351,9 +372,11 @@ def _inspect(path: Path, layout: Layout) -> _Inspection:
     """Looks at every byte once, fast: piece by piece, several pieces at a time."""
     if layout.encoding != "utf-8":
         return _Inspection(is_utf8=False, is_regular=False)
+    # what stands above a header is seldom a grid; the slower way is right then
+    begins_regular = layout.skip == 0
     delimiter, width = ord(layout.delimiter), len(layout.header)
     signs: set[str] = set()
-    is_regular = True
+    is_regular = begins_regular
     with path.open("rb") as file, ThreadPoolExecutor(_PIECES_AT_A_TIME) as pool:
         pending: deque[Future[_Inspection]] = deque()
         while True:
@@ -452,11 +475,18 @@ def _second_look(plain: Path, layout: Layout, fit: Fit) -> Layout:
     layouts = []
     for name in layout.encodings or ("utf-8",):
         with plain.open("r", encoding=name, errors="replace", newline="") as file:
-            header = _first_row(file.readline(_LONGEST_LINE).lstrip("\ufeff"), layout.delimiter)
+            rows = _first_rows("".join(_lines(file, layout.skip + 1)), layout.delimiter)
+            header = rows[layout.skip] if len(rows) > layout.skip else []
         layouts.append(replace(layout, header=tuple(header), encoding=name))
     with plain.open("rb") as file:
         is_mostly_utf8 = most_are_utf8(iter(lambda: file.readline(_LONGEST_LINE), b""))
     return max(layouts, key=lambda one: (fit(one.header), (one.encoding == "utf-8") == is_mostly_utf8))
+
+
+def _lines(file: IO[str], rows: int) -> Iterator[str]:
+    """Enough lines of a file for some rows; a remark may hold line breaks."""
+    for _ in range(rows + _ROWS_ABOVE_A_HEADER):
+        yield file.readline(_LONGEST_LINE)
 
 
 def _positions(header: Sequence[str]) -> list[str]:
@@ -515,7 +545,8 @@ def _rewrite(source: Path, layout: Layout, target: Path) -> int:
         lines = _Remembered(file)
         reader = csv.reader(lines, delimiter=layout.delimiter)
         writer = csv.writer(out, lineterminator="\r\n")
-        next(reader, None)
+        for _ in range(layout.skip + 1):
+            next(reader, None)
         while True:
             lines.begin()
             try:
@@ -614,19 +645,15 @@ def _parquet_batches(path: Path, zone: str) -> Iterator[pl.DataFrame]:
 
 
 def _workbook_rows(path: Path, layout: Layout) -> TextRows:
-    """A sheet as texts. A workbook has at most 1,048,576 rows, so it is read at once."""
-    book = fastexcel.read_excel(path)
-    sheet = book.load_sheet(layout.sheet or 0, header_row=None, skip_rows=1, dtypes="string").to_polars()
-    typed = book.load_sheet(layout.sheet or 0, header_row=0, schema_sample_rows=None).to_polars()
-    width = len(layout.header)
-    numeric = frozenset(i for i, dtype in enumerate(typed.dtypes[:width]) if dtype.is_numeric())
-    cells = [pl.col(name).fill_null("") for name in sheet.columns]
-    is_long = pl.any_horizontal(cell != "" for cell in cells[width:]) if cells[width:] else pl.lit(False)
-    frame = sheet.select(
-        *(cell.alias(f"{i}") for i, cell in enumerate(cells[:width])),
-        *(pl.lit("").alias(f"{i}") for i in range(len(cells), width)),
-        pl.when(is_long).then(pl.lit("the row has more fields than the header")).alias(PROBLEM),
-        pl.when(is_long).then(pl.concat_str(cells, separator=",")).alias(ROW_TEXT),
-    )
-    layout = Layout(layout.header, sheet=layout.sheet, numeric=numeric)
+    """A sheet as texts, with what other sheets add to it."""
+    assert layout.sheet is not None
+    texts, numeric = sheet_texts(path, layout.sheet, layout.skip)
+    frame = as_rows(texts, layout.header[: layout.own], PROBLEM, ROW_TEXT)
+    position = layout.own
+    for lookup in layout.lookups:
+        other, other_numeric = sheet_texts(path, lookup.sheet, lookup.skip)
+        frame = looked_up(frame, layout.key or 0, other, lookup, position)
+        numeric |= {position + i for i, column in enumerate(lookup.columns) if column in other_numeric}
+        position += len(lookup.columns)
+    layout = replace(layout, numeric=numeric)
     return TextRows(layout, Dirt(), frame.iter_slices(BATCH_ROWS))

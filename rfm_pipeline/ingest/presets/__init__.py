@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -248,7 +249,7 @@ class Preset(BaseModel):
     def fit(self, header: Sequence[str]) -> int:
         """How many of its columns a header holds, fallbacks not counted."""
         keys = _keys(header)
-        return sum(not keys.isdisjoint(_keys(known)) for known in self.columns.values())
+        return sum(not keys.isdisjoint(_known_keys(known)) for known in self.columns.values())
 
     def lacks(self, header: Sequence[str]) -> list[tuple[str, ...]]:
         """The required columns that a header doesn't hold, each as the names it may stand under."""
@@ -256,7 +257,7 @@ class Preset(BaseModel):
         lacking = []
         for column in self.required:
             known = (*self.columns[column], *self.fallback.get(column, ()))
-            if keys.isdisjoint(_keys(known)):
+            if keys.isdisjoint(_known_keys(known)):
                 lacking.append(known)
         return lacking
 
@@ -299,7 +300,7 @@ class Preset(BaseModel):
     def _require_customer(self, path: Path, trimmed: Sequence[str]) -> None:
         """A preset that says who bought must find it: else every row would silently be nobody's."""
         known = (*self.columns.get("customer_id", ()), *self.fallback.get("customer_id", ()))
-        if not known or self.joins_orders or self.hides_buyers or not {*known}.isdisjoint(trimmed):
+        if not known or self.joins_orders or self.hides_buyers or not _keys(known).isdisjoint(_keys(trimmed)):
             return
         free = [name for name in trimmed if name]
         near = [match for name in known for match in difflib.get_close_matches(name, free, n=1)]
@@ -310,6 +311,10 @@ class Preset(BaseModel):
             "preset. If the file names no buyer, remove customer_id: totals and bestsellers can be had "
             "then, who comes back can't."
         )
+
+    def positions(self, header: Sequence[str], column: str) -> list[int]:
+        """Where a column stands in a header, fallbacks not counted."""
+        return _positions([clean_name(name) for name in header], self.columns.get(column, ()))
 
     def fallbacks_in(self, header: Sequence[str]) -> dict[str, list[int]]:
         """The positions of the fallbacks that a header holds, in their order."""
@@ -333,10 +338,16 @@ def _keys(names: Iterable[str]) -> set[str]:
     return {header_key(clean_name(name)) for name in names} - {""}
 
 
+@lru_cache(4096)
+def _known_keys(names: tuple[str, ...]) -> frozenset[str]:
+    """:func:`_keys` of what a preset knows."""
+    return frozenset(_keys(names))
+
+
 def _positions(trimmed: Sequence[str], names: Sequence[str]) -> list[int]:
     """Where some names stand in a header: as they are spelled, else in another spelling."""
     exact = [i for i, name in enumerate(trimmed) if name in names]
-    keys = _keys(names)
+    keys = _known_keys(tuple(names))
     return exact or [i for i, name in enumerate(trimmed) if header_key(name) in keys]
 
 

@@ -11,6 +11,7 @@ import gzip
 import io
 import random
 import re
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
@@ -23,6 +24,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 import xlsxwriter
+import xlwt
 
 from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.files.reading import open_source, read_rows
@@ -34,6 +36,7 @@ MUTANTS = 200
 PACKED_MUTANTS = 20
 ROWS = 60
 FIELD_LIMIT = 131_072
+ROWS_ABOVE = 10
 SEED = 20240501
 
 # case, encoding
@@ -131,8 +134,12 @@ class PlainReading:
     """What the bytes of a CSV export say, row by row."""
 
     def __init__(self, content: bytes, encoding: str, family: Sequence[Preset], limit: int) -> None:
-        header, self.rows = cut(content.decode(encoding, errors="replace"), limit)
-        self.names = [unwrapped_name(name) for name in header or []]
+        cut_rows = cut(content.decode(encoding, errors="replace"), limit)
+        # a remark may be above the header: of the first rows the one that knows most
+        tops = [[unwrapped_name(name) for name in row or []] for row in cut_rows[: ROWS_ABOVE + 1]]
+        known = [max(preset.fit(names) for preset in family) for names in tops]
+        at = known.index(max(known)) if known else 0
+        self.names, self.rows = (tops[at] if tops else []), cut_rows[at + 1 :]
         fitting = [preset for preset in family if not preset.lacks(self.names)]
         self.preset = max(fitting or family, key=lambda preset: preset.fit(self.names))
         self.known = self._by_order()
@@ -266,8 +273,8 @@ def unwrapped_name(name: str) -> str:
     return unwrapped(name.replace("\ufeff", "")) or ""
 
 
-def cut(text: str, limit: int) -> tuple[list[str] | None, list[list[str] | None]]:
-    """Header and rows; None for a row with a field longer than the limit."""
+def cut(text: str, limit: int) -> list[list[str] | None]:
+    """The rows; None for a row with a field longer than the limit."""
     csv.field_size_limit(limit)
     reader = csv.reader(io.StringIO(text, newline=""))
     rows: list[list[str] | None] = []
@@ -275,7 +282,7 @@ def cut(text: str, limit: int) -> tuple[list[str] | None, list[list[str] | None]
         try:
             rows.append(next(reader))
         except StopIteration:
-            return (rows[0] if rows else None), rows[1:]
+            return rows
         except csv.Error:
             rows.append(None)
 
@@ -493,8 +500,21 @@ def test_damaged_files_are_refused_or_read_as_they_stand(
 
 
 def packed(suffix: str, rows: list[list[str]], path: Path) -> bytes:
-    if suffix == ".csv.gz":
-        return gzip.compress(csv_text(rows).encode("gb18030"))
+    text = csv_text(rows)
+    if suffix in (".csv.gz", ".tsv.gz", ".txt.gz"):
+        return gzip.compress(text.encode("gb18030"))
+    if suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("orders.csv", text.encode("gb18030"))
+        return path.read_bytes()
+    if suffix == ".xls":
+        old = xlwt.Workbook(encoding="utf-8")
+        page = old.add_sheet("orders")
+        for i, row in enumerate(rows):
+            for j, cell in enumerate(row):
+                page.write(i, j, cell)
+        old.save(str(path))
+        return path.read_bytes()
     if suffix == ".xlsx":
         with xlsxwriter.Workbook(path, {"strings_to_formulas": False}) as book:
             sheet = book.add_worksheet()
@@ -507,10 +527,10 @@ def packed(suffix: str, rows: list[list[str]], path: Path) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("suffix", [".csv.gz", ".xlsx", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv.gz", ".txt.gz", ".zip", ".xlsx", ".xls", ".parquet"])
 @pytest.mark.parametrize("damage", ["cut off", "flipped", "cut out"])
 def test_damaged_archives_are_refused_or_read_whole(tmp_path: Path, suffix: str, damage: str) -> None:
-    """Gzip and workbooks have a check sum; a page of Parquet has none, and may say anything."""
+    """Gzip, zip and workbooks have a check sum; Parquet and old workbooks have none, and may say anything."""
     family = load_family("jd")
     path = tmp_path / f"orders{suffix}"
     content = packed(suffix, enlarged("jd"), path)
@@ -533,6 +553,6 @@ def test_damaged_archives_are_refused_or_read_whole(tmp_path: Path, suffix: str,
             assert refusal.startswith(f"{path}: ")
             refused += 1
             continue
-        if suffix != ".parquet":
+        if suffix not in (".parquet", ".xls"):
             assert rows.equals(whole), f"mutant {mutant} is neither refused nor read whole"
     assert refused > 0 if damage == "flipped" else refused > PACKED_MUTANTS * 3 // 4
