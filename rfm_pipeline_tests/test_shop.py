@@ -54,6 +54,8 @@ def test_every_default_is_the_documented_one(tmp_path: Path) -> None:
             "currency": None,
             "date_order": "told",
             "paid_on_delivery": (),
+            "max_unpacked_gb": 8.0,
+            "max_workbook_gb": 1.0,
             "database": None,
             "dataset": None,
         },

@@ -2,7 +2,7 @@
 
 Belongs here: telling gzip, zip, workbooks, Parquet and text apart, finding the one export in a zip file, and
 refusing what would unpack to more than ``orders.max_unpacked_gb`` or ``orders.max_workbook_gb``. Nothing is
-read into memory before its size is known. What stands in a file is ``texts``' and ``workbooks``'.
+read into memory before its size is known. What is in a file is ``texts``' and ``workbooks``'.
 """
 
 import gzip

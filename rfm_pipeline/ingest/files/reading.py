@@ -227,7 +227,7 @@ def _require_other_orders(part: Source, orders: list[pl.DataFrame], seen: dict[s
         twice = here.join(seen[kind], on="order_id", how="semi").height
         if twice:
             raise OrderFileError(
-                f"{part.path}: {twice:,} orders of the sheet {part.layout.sheet!r} stand in an earlier "
+                f"{part.path}: {twice:,} orders of the sheet {part.layout.sheet!r} are in an earlier "
                 "sheet, too; nothing of the file was loaded. Keep each order in one sheet, or save the "
                 "sheets as files of their own."
             )

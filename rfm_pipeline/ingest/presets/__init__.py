@@ -313,7 +313,7 @@ class Preset(BaseModel):
         )
 
     def positions(self, header: Sequence[str], column: str) -> list[int]:
-        """Where a column stands in a header, fallbacks not counted."""
+        """Where a column is in a header, fallbacks not counted."""
         return _positions([clean_name(name) for name in header], self.columns.get(column, ()))
 
     def fallbacks_in(self, header: Sequence[str]) -> dict[str, list[int]]:
@@ -345,7 +345,7 @@ def _known_keys(names: tuple[str, ...]) -> frozenset[str]:
 
 
 def _positions(trimmed: Sequence[str], names: Sequence[str]) -> list[int]:
-    """Where some names stand in a header: as they are spelled, else in another spelling."""
+    """Where some names are in a header: as they are spelled, else in another spelling."""
     exact = [i for i, name in enumerate(trimmed) if name in names]
     keys = _known_keys(tuple(names))
     return exact or [i for i, name in enumerate(trimmed) if header_key(name) in keys]

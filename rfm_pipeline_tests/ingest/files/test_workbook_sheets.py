@@ -140,7 +140,7 @@ def test_sheets_of_one_kind_are_read_one_after_another(tmp_path: Path) -> None:
 def test_an_order_in_two_sheets_of_one_kind_is_refused(tmp_path: Path) -> None:
     rows = [YEARS, ["1", "anna", "2023-01-03", "TEA", "2", "2.5"]]
     (tmp_path / "a.xlsx").write_bytes(as_xlsx({"orders": rows, "copy": rows}))
-    with pytest.raises(OrderFileError, match="1 orders of the sheet 'copy' stand in an earlier sheet"):
+    with pytest.raises(OrderFileError, match="1 orders of the sheet 'copy' are in an earlier sheet"):
         rows_of(tmp_path / "a.xlsx")
 
 

@@ -20,7 +20,7 @@ from rfm_pipeline.ingest.presets import guess_presets, load_preset
         ),
         (
             "taobao_orders",
-            "订单 编号,订单创建时间,订单状态,宝贝标题,买家实际_支付金额",
+            "订单 编号,买家会员名,订单创建时间,订单状态,宝贝标题,买家实际_支付金额",
             "amount",
             "买家实际_支付金额",
         ),
@@ -32,7 +32,7 @@ from rfm_pipeline.ingest.presets import guess_presets, load_preset
         ),
         (
             "youzan",
-            "订单号,订单状态,订单创建时间,全部商品名称,订单实付金额,收货人／提货人",
+            "订单号,买家手机号,订单状态,订单创建时间,全部商品名称,订单实付金额,收货人／提货人",
             "name",
             "收货人／提货人",
         ),

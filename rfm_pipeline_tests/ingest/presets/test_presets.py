@@ -60,16 +60,16 @@ def test_a_column_may_stand_under_either_of_its_names() -> None:
 
 
 def test_a_missing_column_names_the_file_the_column_and_the_near_miss() -> None:
-    message = refusal("standard", [*STANDARD[:-1], "unitprice"])
-    assert message.startswith(f"{FILE}: the header lacks 'unit_price' (is 'unitprice' meant?)")
+    message = refusal("standard", [*STANDARD[:-1], "unit_prise"])
+    assert message.startswith(f"{FILE}: the header lacks 'unit_price' (is 'unit_prise' meant?)")
     assert "which preset 'standard' needs" in message
-    assert "it has: order_id, customer_id, ordered_at, sku, quantity, unitprice" in message
+    assert "it has: order_id, customer_id, ordered_at, sku, quantity, unit_prise" in message
 
 
 @pytest.mark.parametrize(
     ("near", "lacks"),
     [
-        ("Invoice No", "'InvoiceNo' or 'Invoice' (is 'Invoice No' meant?)"),
+        ("Invoice Nr", "'InvoiceNo' or 'Invoice' (is 'Invoice Nr' meant?)"),
         ("Invoices", "'InvoiceNo' or 'Invoice' (is 'Invoices' meant?)"),
         ("Number", "'InvoiceNo' or 'Invoice', which"),
     ],
@@ -84,8 +84,8 @@ def test_a_column_that_is_used_already_is_no_near_miss() -> None:
 
 def test_another_platforms_export_is_told_all_it_lacks_and_the_known_presets() -> None:
     message = refusal("standard", RETAIL)
-    for column in STANDARD:
-        assert f"'{column}'" in message
+    # Quantity, UnitPrice and CustomerID are columns of standard in another spelling
+    assert message.startswith(f"{FILE}: the header lacks 'order_id', 'ordered_at', 'sku', which preset")
     assert f"Known presets: {', '.join(preset_names())}." in message
 
 

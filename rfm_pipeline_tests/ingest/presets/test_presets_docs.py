@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from docs.generate import preset_tables, up_to_date
+from rfm_pipeline.ingest.files.archives import SUFFIXES
 from rfm_pipeline.ingest.files.reading import _value_rules, _whole_row_rules
-from rfm_pipeline.ingest.files.texts import SUFFIXES
 from rfm_pipeline.ingest.presets import ALL_COLUMNS, Preset, load_preset, preset_names
 from rfm_pipeline.shop import DatabaseSection
 
