@@ -220,7 +220,7 @@ def test_a_run_ends_with_a_summary_and_the_files_it_names_exist(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = tmp_path / "sample"
-    make_sample(home, customers=150, weeks=30, seed=1)
+    make_sample(home, customers=150, weeks=20, seed=1)
     assert rfm("run", "--home", home) == 0
     captured = capsys.readouterr()
     for text in ("silent_churner", "静默流失", "new this week", "hold-out", "history filled in"):
@@ -241,7 +241,7 @@ def test_a_week_before_the_newest_is_filled_but_not_sent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = tmp_path / "sample"
-    make_sample(home, customers=150, weeks=30, seed=1, last_week=date(2026, 6, 29))
+    make_sample(home, customers=150, weeks=8, seed=1, last_week=date(2026, 6, 29))
     assert rfm("run", "--home", home, "--week", "2026-06-22") == 0
     assert "nothing sent: week 2026-06-22 is not the newest closed week" in " ".join(
         capsys.readouterr().out.split()

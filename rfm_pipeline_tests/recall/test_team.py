@@ -1,6 +1,5 @@
 """What the team's group hears: the week once, failures once a cause and day, and never anything personal."""
 
-import shutil
 import signal
 import stat
 import subprocess
@@ -16,7 +15,6 @@ import polars as pl
 import pytest
 
 from rfm_pipeline.definitions import build_defs
-from rfm_pipeline.demo.sample_shop import make_sample
 from rfm_pipeline.demo.wecom_server.control import WecomServer
 from rfm_pipeline.demo.wecom_server.corporation import CORP_ID, ROBOT_KEY, SECRET, Contact
 from rfm_pipeline.ledger import Ledger
@@ -33,6 +31,7 @@ from rfm_pipeline.weeks import newest_closed_week, shop_now
 from rfm_pipeline_tests.helpers import make_shop, write_export
 from rfm_pipeline_tests.recall.recall_home import LONG_AGO, Churner, RecallHome, recall_home_in
 from rfm_pipeline_tests.recall.wecom_home import campaign, contacts_of, customers_are, mapped
+from rfm_pipeline_tests.shared_homes import SharedHomes, copy_home
 from rfm_pipeline_tests.ui.server import RFM, rfm, wait_until
 
 SEND, UPLOAD = "webhook/send", "webhook/upload_media"
@@ -530,21 +529,10 @@ def test_more_messages_than_the_robot_takes_wait_for_the_window_of_all_processes
 # --- by both roads, in real runs ------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def sampled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sample shop that was run once, without WeCom."""
-    home = tmp_path_factory.mktemp("homes") / "sampled"
-    make_sample(home, customers=300, weeks=32)
-    done = rfm("run", "--home", str(home))
-    assert done.returncode == 0, done.stderr
-    return home
-
-
 @pytest.fixture
-def home(sampled: Path, tmp_path: Path, wecom: WecomServer) -> Path:
-    """The same, connected to WeCom, with the newest week listed once more: nothing of it is sealed."""
-    copy = tmp_path / "home"
-    shutil.copytree(sampled, copy)
+def home(shared_homes: SharedHomes, tmp_path: Path, wecom: WecomServer) -> Path:
+    """A sample shop that was run without WeCom and is now connected; nothing of its newest week is sealed."""
+    copy = copy_home(shared_homes.sample_that_was_run(), tmp_path / "home")
     (copy / "ledger.sqlite").unlink()
     path = copy / "shop.yaml"
     text = path.read_text("utf-8")
