@@ -127,7 +127,7 @@ def _look(
     import polars as pl
 
     from rfm_pipeline.ingest.files.texts import peek, text_rows
-    from rfm_pipeline.ingest.presets.columns import known_names, look
+    from rfm_pipeline.ingest.presets.columns import known_names, look, require_names
     from rfm_pipeline.ingest.report import require_export
 
     encoding = shop.orders.encoding if shop else None
@@ -136,6 +136,7 @@ def _look(
     for file in files:
         require_export(file)
         layout = peek(file, known_names, encoding, delimiter, _ENCODINGS)
+        require_names(file, layout.header)
         with TemporaryDirectory() as folder:
             rows = text_rows(file, layout, zone, Path(folder), known_names)
             begun.append((rows.layout, next(iter(rows.batches), None)))

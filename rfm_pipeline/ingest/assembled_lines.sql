@@ -25,7 +25,11 @@ totals as (
 
     select
         order_id,
-        arg_min(order_amount, row_no) filter (order_amount is not null) as paid,
+        coalesce(
+            arg_min(order_amount, row_no) filter (order_amount is not null and line_type = 'sale'),
+            arg_min(order_amount, row_no) filter (order_amount is not null)
+        ) as paid,
+        bool_and(line_type = 'return') as is_return,
         case
             -- an order's refund of 0 beside a line's own: the lines say it all
             when bool_or(refunded_amount > 0 and order_refunded = 0) then 0
@@ -107,7 +111,11 @@ filed_lines as (
         coalesce(r.ordered_at, o.ordered_at) as ordered_at,
         coalesce(r.refunded_at, o.refunded_at) as refunded_at,
         -- a line that says itself what was paid for it needs no share
-        r.is_reckoned and r.line_type = 'sale' and coalesce(o.amount, t.paid) is not null as is_shared,
+        r.is_reckoned and case
+            when r.line_type = 'sale' then coalesce(o.amount, t.paid) is not null
+            -- an order of returns alone has a total of its own
+            else t.is_return and t.paid is not null
+        end as is_shared,
         coalesce(o.amount, t.paid) as order_paid,
         coalesce(o.refunded_amount, t.refunded) as order_back,
     from line_rows r

@@ -40,6 +40,7 @@ from rfm_pipeline.ingest.presets import (
     own_preset_names,
 )
 from rfm_pipeline.ingest.presets import preset_names as shipped_names
+from rfm_pipeline.ingest.presets.columns import require_names
 from rfm_pipeline.shop import Shop
 from rfm_pipeline.storage.spreadsheets import no_formula
 from rfm_pipeline.warehouse.duckdb import Warehouse
@@ -102,7 +103,11 @@ def guess(path: Path, home: Path | None, encoding: str | None = None) -> list[Gu
     def fit(header: Sequence[str]) -> int:
         return max(preset.fit(header) for preset in presets)
 
-    return guess_presets(peek(path, fit, encoding).header, home)
+    header = peek(path, fit, encoding).header
+    guesses = guess_presets(header, home)
+    if guesses[0].lacks:
+        require_names(path, header)
+    return guesses
 
 
 def check_file(

@@ -10,8 +10,10 @@ from typer.testing import CliRunner, Result
 
 from rfm_pipeline.cli.app import app
 from rfm_pipeline.ingest.files.reading import AUTO, Rules
+from rfm_pipeline.ingest.loading import load_new_files, update_order_lines
 from rfm_pipeline.ingest.presets import guess_presets, load_preset
 from rfm_pipeline.ingest.presets.preview import preview
+from rfm_pipeline_tests.helpers import make_shop, small_warehouse
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,59 @@ BIKES = Layout(
     asked=2,
     answers="paid\nday_first\n",
 )
+GROCER = Layout(
+    "单据号,会员卡号,业务日期,单据类型,实收金额\n"
+    "X1,K1,2025-03-01,销售,128.00\nX2,K2,2025-03-02,零售,59.90\n"
+    "X3,K1,2025-03-09,销售退货,28.00\nX4,K2,2025-04-01,退款,9.90\nX5,K3,2025-04-02,销售,50\n",
+    "200.00",  # 128 + 59.90 + 50 - 28 - 9.90
+    {"order_id": "单据号", "line_type": "单据类型", "amount": "实收金额"},
+)
+OUTLET = Layout(
+    # a return bears the number of its order
+    "订单号,手机号,交易时间,交易类型,商品名称,数量,单价,金额\n"
+    "1,13800000001,2025-03-01 10:00,销售,帽子,1,100,100\n"
+    "1,13800000001,2025-03-05 10:00,退货,帽子,1,100,100\n"
+    "2,13800000002,2025-03-06 10:00,销售,围巾,2,40,80\n2,13800000002,2025-03-06 10:00,销售,手套,1,30,30\n"
+    "2,13800000002,2025-03-08 10:00,退货,围巾,1,40,40\n",
+    "70.00",  # 100 - 100 + 80 + 30 - 40
+    {"order_id": "订单号", "line_type": "交易类型", "amount": "金额"},
+)
+GARDEN = Layout(
+    "transaction no,member id,transaction date,transaction type,total\n"
+    "1,m1,2025-03-01,Sale,20.00\n2,m2,2025-03-02,SALE,35.50\n3,m1,2025-03-05,Refund,5.25\n"
+    "4,m2,2025-04-05,Refund,-10.00\n",
+    "40.25",  # 20 + 35.50 - 5.25 - 10
+    {"order_id": "transaction no", "line_type": "transaction type", "amount": "total"},
+)
+PAPER = Layout(
+    "Document No;Doc Type;Date;Customer No;Article No;Description;Qty;Unit Price;Line Amount\n"
+    "I1;Invoice;2025-03-01;C1;A;Pens;10;1.20;12.00\nI1;Invoice;2025-03-01;C1;B;Pads;2;3.00;6.00\n"
+    "C1;Credit Note;2025-03-08;C1;A;Pens;5;1.20;6.00\nI2;Invoice;2025-04-01;C2;B;Pads;1;3.00;3.00\n",
+    "15.00",  # 12 + 6 - 6 + 3
+    {"customer_id": "Customer No", "line_type": "Doc Type", "amount": "Line Amount"},
+)
+CRAFTS = Layout(
+    "customer,date,record type,amount\n"
+    "a,2025-03-01,order,30\nb,2025-03-02,order,12.5\na,2025-03-09,refund,30\n",
+    "12.50",
+    {"line_type": "record type", "amount": "amount"},
+)
+LAMPS = Layout(
+    # the total of the order on each of its rows, below zero for a return; prices are always above
+    "order no,member,date,item,unit price,qty,order total\n"
+    "1,a,2025-03-01,Lamp,30,1,45\n1,a,2025-03-01,Bulb,10,2,45\n"
+    "2,a,2025-03-09,Lamp,30,1,-45\n2,a,2025-03-09,Bulb,10,2,-45\n"
+    "3,b,2025-04-01,Lamp,30,1,30\n3,b,2025-04-01,Bulb,10,1,30\n",
+    "30.00",  # 45 - 45 + 30
+    {"order_amount": "order total", "unit_price": "unit price"},
+)
+SOAPS = Layout(
+    # the same on an order's first row only
+    "订单编号,买家昵称,下单时间,商品名称,数量,单价,订单金额\n"
+    "1,甲,2025-03-01 10:00,皂,1,30,45\n1,,,盒,2,10,\n2,甲,2025-03-09 10:00,皂,1,30,-25\n2,,,盒,1,10,\n",
+    "20.00",
+    {"order_amount": "订单金额", "unit_price": "单价"},
+)
 LAYOUTS = {
     "tea": TEA,
     "shoes": SHOES,
@@ -137,6 +192,13 @@ LAYOUTS = {
     "wine": WINE,
     "toys": TOYS,
     "bikes": BIKES,
+    "grocer": GROCER,
+    "outlet": OUTLET,
+    "garden": GARDEN,
+    "paper": PAPER,
+    "crafts": CRAFTS,
+    "lamps": LAMPS,
+    "soaps": SOAPS,
 }
 
 
@@ -184,6 +246,23 @@ def test_a_layout_that_no_preset_knows_is_read_with_the_right_total(
     assert net_of(home, name, path) == Decimal(layout.net)
 
 
+# made of an order's amount, and of returns
+@pytest.mark.parametrize("name", ["outlet", "lamps", "soaps"])
+def test_the_loaded_order_lines_have_the_total_that_was_shown(
+    tmp_path: Path, new: Callable[..., Result], name: str
+) -> None:
+    layout = LAYOUTS[name]
+    path = file_of(tmp_path, layout.text, f"{name}.csv", layout.encoding)
+    assert new(path, typed=layout.answers).exit_code == 0
+    shop = make_shop(tmp_path / "home", orders={"preset": name})
+    path.rename(shop.orders_dir / path.name)
+    warehouse = small_warehouse(shop)
+    load_new_files(warehouse, shop)
+    update_order_lines(warehouse, shop)
+    net = "sum(case line_type when 'sale' then amount - refunded_amount else -amount end)"
+    assert warehouse.read(f"select {net} as net from order_lines").item() == Decimal(layout.net)
+
+
 def test_what_is_said_is_not_asked(tmp_path: Path, new: Callable[..., Result]) -> None:
     path = file_of(tmp_path, BOOKS.text)
     result = new(path, "--set", "customer_id=卡", "--set", "amount=数目", "--name", "books")
@@ -227,6 +306,30 @@ def test_check_names_the_command_for_a_file_that_fits_no_preset(tmp_path: Path) 
     result = CliRunner().invoke(app, ["check", str(path)])
     assert result.exit_code == 1
     assert f"rfm preset new {path}" in result.output
+
+
+WITHOUT_NAMES = {
+    "till": "V001,2025-03-01 10:02,128.00\nV002,2025-03-01 11:30,59.90\n",
+    "duplicates": "1001,1001,2025/3/1,5,5\n1002,1002,2025/3/2,6,6\n",
+    "a usual name in a row": "7,paid,03/25/2025,20.00\n8,paid,03/26/2025,5.00\n",
+    "addresses": "x@y.de;14,50;Tee\nz@y.de;3,00;Tasse\n",
+    "one row": "X1\tK1\t20250301\t销售\t5\n",
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_NAMES)
+def test_a_file_without_a_header_row_is_refused_for_that_and_no_value_is_shown(
+    tmp_path: Path, new: Callable[..., Result], name: str
+) -> None:
+    path = file_of(tmp_path, WITHOUT_NAMES[name])
+    checked = CliRunner().invoke(app, ["check", str(path)])
+    of_a_preset = CliRunner().invoke(app, ["check", str(path), "--preset", "standard"])
+    assert (checked.exit_code, of_a_preset.exit_code) == (1, 1)
+    for message in (str(new(path, "--yes").exception), checked.output, of_a_preset.output):
+        assert f"{path}: its first row holds values" in message
+        assert "Add a row of names above it" in message
+        assert not any(value in message for value in ("2025", "V001", "1001", "x@y.de", "K1"))
+    assert not (tmp_path / "home").exists()
 
 
 def test_three_columns_run_and_the_report_says_why_all_are_of_class_c(

@@ -28,6 +28,7 @@ from rfm_pipeline.ingest.files.texts import (
     text_rows,
 )
 from rfm_pipeline.ingest.presets import CANONICAL, FROM_PLATFORMS, Preset, not_product_pattern
+from rfm_pipeline.ingest.presets.columns import require_names
 from rfm_pipeline.warehouse.columns import MONEY, QUANTITY, TIME
 
 ACCEPTED, UNPAID, REJECTED = "accepted", "unpaid", "rejected"
@@ -54,7 +55,6 @@ ROW_FACTS = ("currency", "is_other_currency", "was_net", "is_unpaid_delivered", 
 """What is counted of the rows, and is in no order line."""
 
 _BEGINS_LIKE_A_DAY = r"^\d{4}[-/年]|^\d{1,2}[/.-]\d{1,2}[/.-]"
-_LINE_TYPES = {"sale": ["sale"], "return": ["return"]}
 _BOOLEANS = {True: ["true", "1", "yes"], False: ["false", "0", "no"]}
 _NOT_PAID = ["否", "无", "no", "false", "0", "0.0", "0.00", "未付款", "待付款"]
 _MOBILE = r"^(?:\+?86|0086)?[- ]?(1[3-9]\d)[- ]?(\d{4})[- ]?(\d{4})$"
@@ -155,7 +155,8 @@ def open_source(
         The source. Of a workbook every sheet that fits is read, in the order of the presets.
 
     Raises:
-        OrderFileError: If the file can't be opened, is empty, lacks a needed column, or is too large.
+        OrderFileError: If the file can't be opened, is empty, has no header, lacks a needed column, or is too
+            large.
     """
     family = [presets] if isinstance(presets, Preset) else list(presets)
     sheets = planned_sheets(path, family, limits)
@@ -172,6 +173,7 @@ def open_source(
     layout = peek(path, fit, encoding, delimiter, encodings, limits)
     fitting = [preset for preset in family if not preset.lacks(layout.header)]
     if not fitting:
+        require_names(path, layout.header)
         family[0].map_header(path, layout.header)
     preset = max(fitting, key=lambda one: one.fit(layout.header))
     return Source(path, preset, layout, preset.map_header(path, layout.header))
@@ -495,7 +497,7 @@ class _Reader:
             pl.when(~cells.is_damaged(phone)).then(phone).alias("phone"),
             pl.when(email.str.contains("@", literal=True)).then(email.str.to_lowercase()).alias("email"),
         ).with_columns(
-            cells.meaning(pl.col("_line_type"), _LINE_TYPES, pl.String).alias("given_type"),
+            cells.meaning(pl.col("_line_type"), self._preset.line_types, pl.String).alias("given_type"),
             cells.meaning(pl.col("_is_clearance"), _BOOLEANS, pl.Boolean).alias("is_clearance"),
             cells.meaning(pl.col("_accepts_marketing"), _BOOLEANS, pl.Boolean).alias("accepts_marketing"),
             cells.meaning(pl.col("_order_status"), self._preset.statuses, pl.String).alias("given_status"),
@@ -587,9 +589,12 @@ class _Reader:
             quantity = pl.lit(1, QUANTITY)
         is_below_zero = pl.lit(False)
         if preset.negative_amounts == "returns":
-            is_below_zero = (pl.col("amount") < 0).fill_null(False)
+            is_below_zero = pl.any_horizontal(
+                (pl.col(name) < 0).fill_null(False) for name in ("amount", "order_amount")
+            )
             quantity = pl.when(is_below_zero).then(-quantity.abs()).otherwise(quantity)
-        is_return = (quantity < 0) | (pl.col("given_type") == "return").fill_null(False)
+        is_named_return = (pl.col("given_type") == "return").fill_null(False)
+        is_return = (quantity < 0) | is_named_return
         if preset.credit_note_prefix is not None:
             is_return = is_return | pl.col("order_id").str.starts_with(preset.credit_note_prefix)
         computed = (quantity.abs() * pl.col("unit_price")).round(4).cast(MONEY, strict=False)
@@ -603,7 +608,7 @@ class _Reader:
             own = pl.max_horizontal(own - pl.col("line_postage").fill_null(0), pl.lit(0, MONEY))
         if preset.row == LINE or preset.negative_amounts == "returns":
             # exports give a return's amount with and without a sign
-            own = pl.when(quantity < 0).then(own.abs()).otherwise(own)
+            own = pl.when((quantity < 0) | is_named_return).then(own.abs()).otherwise(own)
         amount = pl.when(pl.col("_amount").is_null()).then(computed).otherwise(own).cast(MONEY)
         was_net = self._was_net(amount)
         amount = pl.when(was_net).then(amount + pl.col("refunded_amount")).otherwise(amount).cast(MONEY)
@@ -622,7 +627,9 @@ class _Reader:
             price = pl.when(is_open).then(each.round(4).cast(MONEY, strict=False)).otherwise(price)
         line_type = pl.when(is_return.fill_null(False)).then(pl.lit("return")).otherwise(pl.lit("sale"))
         # a line that has its own amount needs no share of the order's
-        of_order = pl.when(pl.col("_amount").is_null()).then(self._part_paid(self._paid("order_amount")))
+        whole_order = self._part_paid(self._paid("order_amount"))
+        whole_order = pl.when(is_below_zero).then(whole_order.abs()).otherwise(whole_order)
+        of_order = pl.when(pl.col("_amount").is_null()).then(whole_order)
         return [
             quantity.alias("quantity"),
             line_type.alias("line_type"),

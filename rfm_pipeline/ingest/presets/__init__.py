@@ -8,7 +8,7 @@ looks like. How values are typed is ``ingest.reading``'s. A shop's own layout is
 import difflib
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -23,6 +23,7 @@ from rfm_pipeline.storage.header_names import header_key
 
 Status = Literal["paid", "unpaid", "cancelled", "closed"]
 Refund = Literal["full", "none"]
+LineType = Literal["sale", "return"]
 
 CANONICAL = (
     "order_id",
@@ -81,6 +82,33 @@ NO_BUYERS = (
 
 ALL_COLUMNS = (*CANONICAL, *FROM_PLATFORMS)
 
+LINE_TYPES: dict[LineType, tuple[str, ...]] = {
+    "sale": (
+        *("sale", "sales", "sold", "order", "purchase", "invoice", "payment", "charge", "shop_order"),
+        *(
+            "销售",
+            "销售单",
+            "销售订单",
+            "销售出库",
+            "销售出库单",
+            "零售",
+            "零售单",
+            "零售出库",
+            "出库",
+            "出库单",
+        ),
+        *("订单", "普通订单", "正常", "正常订单", "正常销售", "购买", "消费", "交易", "收款", "支付", "付款"),
+    ),
+    "return": (
+        *("return", "returns", "returned", "refund", "refunds", "refunded", "partial refund", "sales return"),
+        *("credit", "credit note", "credit-note", "credit_note", "credit memo", "chargeback", "reversal"),
+        *("shop_order_refund", "退货", "退货单", "退货订单", "退货入库", "退货退款", "退单", "退回", "退库"),
+        *("销售退货", "销售退货单", "销售退回", "销售退单", "销售退库", "销售退款", "零售退货", "零售退货单"),
+        *("退款", "退款单", "退款订单", "仅退款", "部分退款", "冲红", "红冲", "红字"),
+    ),
+}
+"""Usual words of a column that says whether a row is a sale or a return."""
+
 _NEEDED_WORDS = {"order_status": "statuses", "line_status": "statuses", "refund_flag": "refund_words"}
 _NEVER_THE_SAME = (
     ("amount", "order_amount"),
@@ -112,6 +140,7 @@ class Preset(BaseModel):
         statuses: What the words of ``order_status`` mean; ``word*`` stands for whatever begins so. A
             cancelled order that was paid counts as closed.
         refund_words: What the words of ``refund_flag`` mean.
+        line_types: What the words of ``line_type`` mean; usual words of both languages where it is left out.
         partly_paid: Words of ``order_status`` of orders of which only a part was paid: the total less what is
             outstanding.
         delivered: Words of ``fulfilment`` that say that the order was delivered.
@@ -149,6 +178,7 @@ class Preset(BaseModel):
     credit_note_prefix: str | None = None
     statuses: dict[Status, tuple[str, ...]] = {}
     refund_words: dict[Refund, tuple[str, ...]] = {}
+    line_types: dict[LineType, tuple[str, ...]] = LINE_TYPES
     partly_paid: tuple[str, ...] = ()
     delivered: tuple[str, ...] = ()
     no_sale_payments: tuple[str, ...] = ()
@@ -230,16 +260,9 @@ class Preset(BaseModel):
         for first, second in _NEVER_THE_SAME:
             both = sorted({*self.columns.get(first, ())} & {*self.columns.get(second, ())})
             yield bool(both), f"{first!r} and {second!r} both stand under {', '.join(map(repr, both))}"
-        for word, meanings in self._meanings().items():
-            yield len(meanings) > 1, f"the status {word!r} means {' and '.join(meanings)}: keep one"
-
-    def _meanings(self) -> dict[str, list[str]]:
-        """The words of ``order_status``, each with all that it means."""
-        found: dict[str, list[str]] = {}
-        for meaning, words in self.statuses.items():
-            for word in dict.fromkeys(words):
-                found.setdefault(word, []).append(meaning)
-        return found
+        for kind, groups in (("status", self.statuses), ("line type", self.line_types)):
+            for word, meanings in _meanings(groups).items():
+                yield len(meanings) > 1, f"the {kind} {word!r} means {' and '.join(meanings)}: keep one"
 
     @property
     def fingerprint(self) -> str:
@@ -323,6 +346,15 @@ class Preset(BaseModel):
             column: [found[0] for name in names if (found := _positions(trimmed, (name,)))]
             for column, names in self.fallback.items()
         }
+
+
+def _meanings(groups: Mapping[Any, Sequence[str]]) -> dict[str, list[str]]:
+    """Words, each with all that it means."""
+    found: dict[str, list[str]] = {}
+    for meaning, words in groups.items():
+        for word in dict.fromkeys(words):
+            found.setdefault(word, []).append(meaning)
+    return found
 
 
 def clean_name(name: str) -> str:

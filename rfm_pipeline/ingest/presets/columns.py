@@ -9,14 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import yaml
 
+from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.files import cells
 from rfm_pipeline.ingest.files.texts import Dirt
-from rfm_pipeline.ingest.presets import clean_name
+from rfm_pipeline.ingest.presets import LINE_TYPES, clean_name
 from rfm_pipeline.warehouse.columns import MONEY
 
 MONEY_ROLES = ("amount", "unit_price", "list_price", "line_discount", "refunded_amount")
@@ -86,6 +88,10 @@ class Column:
             return self.numbers >= _MOST
         if role in ("order_status", "refund_flag", "currency"):
             return self.distinct <= WORDS_LOOKED_AT and self.times < _MOST and self.decimals == 0
+        if role == "line_type":
+            # all words are known: any other column may be called "type", too
+            known = {line_type_of(word) for word in self.words}
+            return "sale" in known and None not in known
         if role == "paid_mark":
             return self.numbers < _MOST
         if role in ("order_id", "customer_id"):
@@ -94,6 +100,15 @@ class Column:
         if role == "product_name":
             return self.numbers < _MOST
         return True
+
+
+def line_type_of(word: str) -> str | None:
+    """Whether a word usually means a sale or a return; None if it is no usual one."""
+    plain = cells.one_word(word)
+    for meaning, words in LINE_TYPES.items():
+        if plain in map(cells.one_word, words):
+            return meaning
+    return None
 
 
 def fold(name: str) -> str:
@@ -106,6 +121,30 @@ def known_names(header: Sequence[str]) -> int:
     """How many of a header's names are usual words for a column."""
     usual = {name for words in synonyms()["columns"].values() for name in words["exact"]}
     return sum(fold(name) in usual for name in header)
+
+
+def require_names(path: Path, header: Sequence[str]) -> None:
+    """Makes sure that what should be a header holds names, and isn't the first row of data.
+
+    Args:
+        path: The file.
+        header: Its first row; or another that holds usual names.
+
+    Raises:
+        OrderFileError: If it holds a day and more values than usual names, or several values (numbers, e-mail
+            addresses) and no usual name.
+    """
+    row = pl.DataFrame({f"{i}": [name] for i, name in enumerate(header)})
+    columns = look(row, header, "UTC", is_workbook=False)
+    days = sum(column.times > 0 for column in columns)
+    values = sum(max(column.times, column.numbers, column.emails) > 0 for column in columns)
+    known = known_names(header)
+    # one number may be a name, such as a year
+    if (days and values > known) or (values > 1 and not known):
+        raise OrderFileError(
+            f"{path}: its first row holds values (days, numbers, addresses), not the names of columns. Add a "
+            "row of names above it, such as order_id, customer_id, ordered_at, amount; then run this again."
+        )
 
 
 @cache

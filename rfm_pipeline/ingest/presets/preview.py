@@ -13,6 +13,7 @@ import polars as pl
 
 from rfm_pipeline.ingest.files.reading import ACCEPTED, REJECTED, UNPAID, Rules, open_source, read_rows
 from rfm_pipeline.ingest.presets import Preset
+from rfm_pipeline.warehouse.columns import MONEY
 
 ROWS_SHOWN = 10
 SHOWN = (
@@ -123,23 +124,29 @@ def _months(rows: pl.DataFrame) -> pl.DataFrame:
     listed = latest.filter(pl.col("row_kind") == "order").unique("order_id", keep="last", maintain_order=True)
     counted = pl.concat([latest.filter(pl.col("row_kind") != "order"), listed])
     is_sale = pl.col("line_type") == "sale"
+    of_order = pl.col("order_amount").drop_nulls()
     own = pl.col("amount").filter(is_sale & ~(pl.col("is_reckoned") & pl.col("order_amount").is_not_null()))
     orders = counted.group_by("order_id").agg(
         pl.col("ordered_at").min(),
         pl.col("customer_id").drop_nulls().first(),
-        pl.col("order_amount").drop_nulls().first(),
+        pl.coalesce(pl.col("order_amount").filter(is_sale).drop_nulls().first(), of_order.first()).alias(
+            "order_amount"
+        ),
+        is_sale.any().alias("has_sales"),
         pl.col("order_refunded").drop_nulls().first(),
         own.sum().alias("own"),
         pl.col("refunded_amount").filter(is_sale).sum().alias("back"),
         pl.col("amount").filter(~is_sale).sum().alias("returns"),
     )
     # as assembled_lines.sql: an order's amount is shared by the lines that have none of their own
-    paid = pl.max_horizontal(pl.coalesce("order_amount", "own"), "own")
+    given = pl.coalesce("order_amount", "own")
+    paid = pl.when("has_sales").then(pl.max_horizontal(given, "own")).otherwise(pl.lit(0, MONEY))
+    returns = pl.when("has_sales").then("returns").otherwise(pl.coalesce("order_amount", "returns"))
     # min_horizontal alone would take an unknown refund for all of it
     of_order = pl.when(pl.col("order_refunded").is_not_null()).then(pl.min_horizontal("order_refunded", paid))
     back = pl.max_horizontal("back", of_order)
     return (
-        orders.with_columns(paid.alias("paid"), (back + pl.col("returns")).alias("returned"))
+        orders.with_columns(paid.alias("paid"), (back + returns).alias("returned"))
         .group_by(pl.col("ordered_at").dt.strftime("%Y-%m").alias("month"))
         .agg(
             pl.len().alias("orders"),

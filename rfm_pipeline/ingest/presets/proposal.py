@@ -13,13 +13,15 @@ import polars as pl
 
 from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.files import cells
-from rfm_pipeline.ingest.presets import ALL_COLUMNS, Status
-from rfm_pipeline.ingest.presets.columns import Column, fold, name_score, synonyms, texts_of
+from rfm_pipeline.ingest.presets import ALL_COLUMNS, LineType, Status
+from rfm_pipeline.ingest.presets.columns import Column, fold, line_type_of, name_score, synonyms, texts_of
 
 WHO, WHEN, HOW_MUCH = "customer_id", "ordered_at", "amount"
 NONE = "none"
 AMOUNT_IS, DATE_ORDER, WORD = "amount_is", "date_order", "order_status."
+LINE_TYPE_WORD = "line_type."
 MEANINGS: tuple[str, ...] = get_args(Status)
+TYPES: tuple[str, ...] = get_args(LineType)
 SAID, BY_NAME = "said", "name"
 _CONTACTS = ("phone", "email", "name")
 _OF_ORDERS = {"order", "line"}
@@ -64,6 +66,7 @@ class Proposal:
         chosen: Canonical column to the column chosen for it.
         is_order_amount: Whether the amount is that of the whole order, repeated on its lines.
         statuses: Meaning to the words of the status that the file holds.
+        line_types: ``sale`` and ``return`` to the words of the line type that the file holds.
         filled_down: Columns that stand on an order's first row only.
         has_negatives: Whether amounts or refunds below zero occur.
         decimal_comma: Whether a comma separates fractions.
@@ -74,6 +77,7 @@ class Proposal:
     chosen: dict[str, Choice]
     is_order_amount: bool = False
     statuses: dict[str, list[str]] = field(default_factory=dict)
+    line_types: dict[str, list[str]] = field(default_factory=dict)
     filled_down: tuple[str, ...] = ()
     has_negatives: bool = False
     decimal_comma: bool = False
@@ -99,7 +103,7 @@ def propose(
         columns: Its columns, from :func:`~rfm_pipeline.ingest.presets.columns.look`.
         sample: Its first rows as texts, a column a position.
         said: What the shop says: canonical column to a header name (or ``none``), ``amount_is`` (``order`` or
-            ``line``), ``date_order``, ``order_status.WORD`` to a meaning.
+            ``line``), ``date_order``, ``order_status.WORD`` and ``line_type.WORD`` to a meaning.
         asks_date_order: Whether its days may begin with the day or the month.
 
     Raises:
@@ -109,6 +113,7 @@ def propose(
     chosen = _chosen(columns, said)
     proposal = Proposal(chosen)
     proposal.questions.extend(_needed(proposal, columns, said))
+    _decide_line_types(proposal, said)
     orders = _orders(proposal, sample)
     proposal.filled_down = _filled_down(proposal, sample, orders)
     _decide_amount(proposal, sample, orders, said)
@@ -136,6 +141,8 @@ def _require_known(said: Mapping[str, str], columns: Sequence[Column]) -> None:
     for key, value in said.items():
         if key.startswith(WORD):
             allowed: Sequence[str] = MEANINGS
+        elif key.startswith(LINE_TYPE_WORD):
+            allowed = TYPES
         elif key == AMOUNT_IS:
             allowed = sorted(_OF_ORDERS)
         elif key == DATE_ORDER:
@@ -266,6 +273,8 @@ def _is_number(column: Column) -> bool:
 def _orders(proposal: Proposal, sample: pl.DataFrame) -> pl.DataFrame | None:
     """The sample's chosen columns by order: ``order``, ``nth`` (row of its order, from 0), ``role`` texts.
 
+    Returns are left out: they may bear the number of the order that they give back.
+
     None without an order number, or where every order is one row.
     """
     column = proposal.column("order_id")
@@ -274,6 +283,9 @@ def _orders(proposal: Proposal, sample: pl.DataFrame) -> pl.DataFrame | None:
     texts = sample.select(
         texts_of(sample[f"{choice.column.position}"]).alias(role) for role, choice in proposal.chosen.items()
     ).with_columns(pl.col("order_id").alias("order"))
+    if "line_type" in texts.columns:
+        kind = cells.meaning(cells.word(pl.col("line_type")), proposal.line_types, pl.String)
+        texts = texts.filter((kind != "return").fill_null(True))
     grouped = texts.filter(pl.col("order").is_not_null()).with_columns(
         pl.len().over("order").alias("rows"), pl.int_range(pl.len()).over("order").alias("nth")
     )
@@ -365,6 +377,19 @@ def meaning_of(word: str) -> str | None:
         if any(part in plain for part in spelled(groups[meaning]["holds"])):
             return meaning
     return None
+
+
+def _decide_line_types(proposal: Proposal, said: Mapping[str, str]) -> None:
+    column = proposal.column("line_type")
+    if column is None:
+        return
+    for word in column.words:
+        meaning = said.get(f"{LINE_TYPE_WORD}{word}") or line_type_of(word)
+        if meaning is None:
+            text = f"What does the word {word!r} in {column.name!r} mean?"
+            proposal.questions.append(Question(f"{LINE_TYPE_WORD}{word}", text, TYPES, "sale"))
+        else:
+            proposal.line_types.setdefault(meaning, []).append(word)
 
 
 def _decide_statuses(proposal: Proposal, said: Mapping[str, str]) -> None:

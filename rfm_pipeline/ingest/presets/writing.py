@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 
 from rfm_pipeline.ingest.files import cells
-from rfm_pipeline.ingest.presets import ALL_COLUMNS, load_preset
+from rfm_pipeline.ingest.presets import ALL_COLUMNS, LINE_TYPES, load_preset
 from rfm_pipeline.ingest.presets.columns import synonyms
-from rfm_pipeline.ingest.presets.proposal import BY_NAME, MEANINGS, SAID, Proposal
+from rfm_pipeline.ingest.presets.proposal import BY_NAME, SAID, Proposal
 
 _WHY = {SAID: "as you said", BY_NAME: "by its name"}
 _MADE_FROM = {"order_amount": "amount", "order_refunded": "refunded_amount"}
@@ -62,7 +62,10 @@ def preset_content(proposal: Proposal, encoding: str | None) -> dict[str, Any]:
     if encoding is not None:
         content["encodings"] = list(dict.fromkeys([encoding, "utf-8", "gb18030"]))
     if "order_status" in columns:
-        content["statuses"] = _statuses(proposal.statuses)
+        usual = {meaning: words["exact"] for meaning, words in synonyms()["statuses"].items()}
+        content["statuses"] = _with_usual(proposal.statuses, {key: usual[key] for key in _MEANINGS})
+    if "line_type" in columns:
+        content["line_types"] = _with_usual(proposal.line_types, LINE_TYPES)
     if "refund_flag" in columns:
         content["refund_words"] = synonyms()["refunds"]
     if proposal.has_negatives:
@@ -83,19 +86,20 @@ def _required(columns: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _filled_down(proposal: Proposal, columns: Mapping[str, Sequence[str]]) -> list[str]:
-    # an order's amount on its first row is found there
-    return [role for role in proposal.filled_down if role in columns]
+    # an order's amount on its first row is found there; one below zero says what each of its rows is
+    further = ["order_amount"] if proposal.has_negatives and "amount" in proposal.filled_down else []
+    return [role for role in (*proposal.filled_down, *further) if role in columns]
 
 
-def _statuses(found: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+def _with_usual(
+    found: Mapping[str, Sequence[str]], usual: Mapping[Any, Sequence[str]]
+) -> dict[str, list[str]]:
     """The words of the file, then the usual ones: next month's export may hold them."""
     seen = {_spelling(word) for words in found.values() for word in words}
-    statuses: dict[str, list[str]] = {}
-    for meaning in MEANINGS:
-        words = list(found.get(meaning, ()))
-        usual = [word for word in synonyms()["statuses"][meaning]["exact"] if _spelling(word) not in seen]
-        statuses[meaning] = [*words, *usual]
-    return statuses
+    return {
+        meaning: [*found.get(meaning, ()), *(word for word in words if _spelling(word) not in seen)]
+        for meaning, words in usual.items()
+    }
 
 
 def _spelling(word: str) -> str:
@@ -137,6 +141,9 @@ def preset_text(name: str, files: Sequence[str], proposal: Proposal, content: Ma
         lines += [
             f"  {key}: {_inline(words)}  # {_MEANINGS[key]}" for key, words in content["statuses"].items()
         ]
+    if "line_types" in content:
+        lines.append("line_types:  # which words of line_type mean a return, whatever the sign of its amount")
+        lines += [f"  {key}: {_inline(words)}" for key, words in content["line_types"].items()]
     if "refund_words" in content:
         lines.append("refund_words:  # full: the whole row was given back")
         lines += [f"  {key}: {_inline(words)}" for key, words in content["refund_words"].items()]

@@ -56,6 +56,11 @@ def rows_of(home: Path, preset: Preset, text: str, name: str = "till.csv") -> pl
             "statuses: {paid: [done], cancelled: [done]}",
             "the status 'done' means paid and cancelled: keep one",
         ),
+        (
+            "amount: [paid], line_type: [kind]",
+            "line_types: {sale: [out], return: [out]}",
+            "the line type 'out' means sale and return: keep one",
+        ),
         ("amount: [paid], ordered_at: [who]", "", "'customer_id' and 'ordered_at' both stand under 'who'"),
     ],
 )
@@ -194,6 +199,19 @@ def test_a_negative_amount_is_a_return_where_the_preset_says_so(
     assert rows["line_type"][0] == line_type
     assert (rows["amount"][0], rows["refunded_amount"][0]) == (Decimal(amount), Decimal(refunded))
     assert rows["quantity"][0] == (-1 if line_type == "return" else 1)
+
+
+def test_a_preset_may_say_which_words_are_sales_and_returns(tmp_path: Path) -> None:
+    columns = "columns: {customer_id: [who], ordered_at: [when], amount: [paid], line_type: [kind]}"
+    words = "line_types: {sale: [out], return: [in again]}"
+    preset = own(tmp_path, f"{columns}\nrequired: [amount]\n{words}\n")
+    rows = rows_of(
+        tmp_path,
+        preset,
+        "who,when,paid,kind\na,2025-01-02,5,Out\na,2025-01-03,5,IN AGAIN\na,2025-01-04,5,sale\n",
+    )
+    assert rows["line_type"].head(2).to_list() == ["sale", "return"]
+    assert rows["reason"].to_list() == [None, None, "line_type is no line type (sale or return)"]
 
 
 def test_a_negative_amount_is_rejected_where_the_preset_is_silent(tmp_path: Path) -> None:

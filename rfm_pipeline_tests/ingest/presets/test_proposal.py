@@ -6,7 +6,7 @@ import pytest
 
 from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.files.texts import peek, text_rows
-from rfm_pipeline.ingest.presets.columns import fold, known_names, look
+from rfm_pipeline.ingest.presets.columns import fold, known_names, look, require_names
 from rfm_pipeline.ingest.presets.proposal import Proposal, meaning_of, propose
 
 SHANGHAI = "Asia/Shanghai"
@@ -104,6 +104,49 @@ def test_who_when_and_how_much_are_known_by_usual_names(
 )
 def test_further_columns_are_known_too(tmp_path: Path, header: str, row: str, role: str, column: str) -> None:
     assert roles_of(proposed(tmp_path, f"{header}\n{row}\n"))[role] == column
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "is_known"),
+    [
+        ("类型", ("销售", "退货"), True),
+        ("单据类型", ("零售出库", "销售退货单"), True),
+        ("订单类型", ("普通订单", "仅退款"), True),
+        ("交易类型", ("消费", "退款"), True),
+        ("type", ("Sale", "Credit Note"), True),
+        ("Doc. Type", ("INVOICE", "CREDIT MEMO"), True),
+        ("record_type", ("order", "refund"), True),
+        ("类型", ("销售", ""), True),
+        ("类型", ("女装", "男装"), False),
+        ("类型", ("销售", "换货"), False),
+        ("退款类型", ("仅退款", "退货退款"), False),
+        ("type", ("refund", "return"), False),
+        ("payment type", ("payment", "credit"), False),
+        ("支付类型", ("支付", "退款"), False),
+    ],
+)
+def test_a_column_of_sales_and_returns_is_known_by_its_name_and_all_its_words(
+    tmp_path: Path, name: str, words: tuple[str, str], is_known: bool
+) -> None:
+    rows = "".join(f"{i},2025-03-0{i},5.5,{word}\n" for i, word in enumerate(words, start=1))
+    proposal = proposed(tmp_path, f"会员号,日期,金额,{name}\n{rows}")
+    assert (roles_of(proposal).get("line_type") == name) is is_known
+    assert proposal.questions == []
+
+
+def test_an_unknown_word_of_a_named_line_type_is_asked(tmp_path: Path) -> None:
+    text = "会员号,日期,金额,类型\n1,2025-03-01,5,销售\n1,2025-03-02,5,反单\n"
+    (question,) = proposed(tmp_path, text, line_type="类型").questions
+    assert (question.key, question.choices) == ("line_type.反单", ("sale", "return"))
+    said = {"line_type": "类型", "line_type.反单": "return"}
+    proposal = proposed(tmp_path, text, **said)
+    assert (proposal.line_types, proposal.questions) == ({"sale": ["销售"], "return": ["反单"]}, [])
+
+
+def test_the_rows_of_a_return_say_nothing_of_the_amount_of_its_order(tmp_path: Path) -> None:
+    rows = "1,a,2025-03-01,sale,50\n1,a,2025-03-02,refund,50\n"
+    proposal = proposed(tmp_path, f"order no,member,date,type,total\n{rows}")
+    assert (proposal.is_order_amount, proposal.questions) == (False, [])
 
 
 @pytest.mark.parametrize(
@@ -215,6 +258,7 @@ def test_what_the_shop_says_wins(tmp_path: Path, said: dict[str, str], roles: di
         ({"customer_id": "客户"}, "--set customer_id=客户: must be one of none, 会员号, 日期, 金额."),
         ({"amount_is": "both"}, "must be one of line, order"),
         ({"date_order": "iso"}, "must be one of month_first, day_first"),
+        ({"line_type.甲": "gift"}, "must be one of sale, return"),
         ({"order_status.甲": "gone"}, "must be one of paid, unpaid, cancelled, closed"),
     ],
 )
@@ -222,6 +266,21 @@ def test_what_cannot_be_is_refused(tmp_path: Path, said: dict[str, str], message
     with pytest.raises(OrderFileError) as caught:
         proposed(tmp_path, "会员号,日期,金额\n1,2025-03-01,5\n", **said)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ["甲", "乙", "丙"],
+        ["a", "b", "2024"],
+        ["会员号", "1", "2"],
+        ["date", "amount", "2024", "2025"],
+        ["Customer", "1月", "2月"],
+        ["", "", "x"],
+    ],
+)
+def test_unusual_names_are_names(header: list[str]) -> None:
+    require_names(Path("export.csv"), header)
 
 
 def test_a_needed_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
