@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from rfm_pipeline.ingest.files.reading import AUTO, Rules
 from rfm_pipeline.ingest.loading import load_new_files, update_order_lines
 from rfm_pipeline.ingest.presets import guess_presets, load_preset
 from rfm_pipeline.ingest.presets.preview import preview
-from rfm_pipeline_tests.helpers import make_shop, small_warehouse
+from rfm_pipeline.review.report.page import has_products
+from rfm_pipeline_tests.helpers import diagnose, ingest, make_shop, small_warehouse
 
 
 @dataclass(frozen=True)
@@ -332,6 +334,24 @@ def test_a_file_without_a_header_row_is_refused_for_that_and_no_value_is_shown(
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.parametrize(("more", "value", "is_known"), [("", "", False), (",货号", ",A-1", True)])
+def test_summary_and_page_know_whether_the_orders_name_any_article(
+    tmp_path: Path, new: Callable[..., Result], more: str, value: str, is_known: bool
+) -> None:
+    """What both ask before they explain class C; the slow test below makes them."""
+    path = file_of(tmp_path, f"会员号,消费时间,实收金额{more}\nV1,2025-06-29 10:00,5{value}\n")
+    assert new(path, "--name", "till").exit_code == 0
+    week = date(2025, 6, 23)
+    shop = make_shop(tmp_path / "home", shop={"first_week": week}, orders={"preset": "till"})
+    path.rename(shop.orders_dir / path.name)
+    warehouse = small_warehouse(shop)
+    ingest(warehouse, shop)
+    diagnose(warehouse, shop, [week])
+    with warehouse.transaction() as session:
+        assert has_products(session, week) is is_known
+
+
+@pytest.mark.slow
 def test_three_columns_run_and_the_report_says_why_all_are_of_class_c(
     tmp_path: Path, new: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
