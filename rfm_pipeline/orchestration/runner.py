@@ -20,6 +20,7 @@ from rfm_pipeline.errors import CoverageError, RfmError
 from rfm_pipeline.home.warehouse import open_warehouse
 from rfm_pipeline.ledger import Ledger
 from rfm_pipeline.notifications import alerts
+from rfm_pipeline.orchestration.event_log import connections_kept_open
 from rfm_pipeline.orchestration.failures import CHECKS_FAILED, StepFailure, failed_steps
 from rfm_pipeline.orchestration.last_run import RunReport, forget_last_run, inputs_of, note_last_run
 from rfm_pipeline.orchestration.run_tags import REASON_TAG, range_tags
@@ -117,7 +118,7 @@ class Runner:
         forget_last_run(self._shop)
         prepare_instance(self._shop)
         defs = build_defs(self._shop.home)
-        with dg.DagsterInstance.get() as instance, self._logger() as logger:
+        with connections_kept_open(), dg.DagsterInstance.get() as instance, self._logger() as logger:
             execute = _Executor(defs, instance, logger, self._report, self._alert)
             execute("send_job", [week], tags={CONFIRMED_TAG: "true"} if is_confirmed else {})
         self._report.weeks = [week]
@@ -126,7 +127,7 @@ class Runner:
     def _run(self, asked: Sequence[date] | None) -> None:
         prepare_instance(self._shop)
         defs = build_defs(self._shop.home)
-        with dg.DagsterInstance.get() as instance, self._logger() as logger:
+        with connections_kept_open(), dg.DagsterInstance.get() as instance, self._logger() as logger:
             execute = _Executor(defs, instance, logger, self._report, self._alert)
             ingest = execute("ingest_job")
             plan = self._plan(asked or ())
