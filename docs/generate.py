@@ -341,6 +341,11 @@ def preset_tables(preset: Preset) -> str:
     if preset.row == "order":
         separators = " ".join(f"`{separator}`" for separator in preset.title_separator)
         notes.append(f"Titles are separated by one of: {separators}.")
+    if preset.packed:
+        separators = " ".join(f"`{separator}`" for separator in preset.packed_separator)
+        notes.append(
+            f"A row may pack several lines in {', '.join(preset.packed)}, separated by one of: {separators}."
+        )
     if preset.beside:
         notes.append(f"Files beside it may be: {', '.join(f'`{name}`' for name in preset.beside)}.")
     if preset.credit_note_prefix:

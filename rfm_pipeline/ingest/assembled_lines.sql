@@ -106,7 +106,8 @@ filed_lines as (
 
     select
         r.* exclude (customer_id, ordered_at, refunded_at),
-        1 as part,
+        -- a row may pack several lines
+        r.line_no as part,
         coalesce(r.customer_id, o.customer_id) as customer_id,
         coalesce(r.ordered_at, o.ordered_at) as ordered_at,
         coalesce(r.refunded_at, o.refunded_at) as refunded_at,

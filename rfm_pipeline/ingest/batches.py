@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from rfm_pipeline.ingest.files.packed import one_a_row
 from rfm_pipeline.ingest.files.reading import (
     ACCEPTED,
     EXTRA_COLUMNS,
@@ -230,7 +231,7 @@ def _accepted(
     number = pl.lit(batch_id, pl.Int64).alias("batch_id")
     for frame in frames:
         rows = forgotten.without(frame)
-        counts.read += rows.height
+        counts.read += one_a_row(rows).height
         counts.other_currency += int((rows["reason"].str.starts_with(OTHER_CURRENCY)).sum())
         if rows["is_unpaid_delivered"].any():
             counts.waiting.append(waiting_orders(rows))
@@ -246,18 +247,29 @@ def _accepted(
                 "row_no", "order_id", "row_kind", "disposition", "reason", "row_text"
             ).write_parquet(path)
             counts.aside.append(path)
-        counts.accepted += rows.height
-        counts.made_gross += int(rows["was_net"].sum())
+        of_file = one_a_row(rows)
+        counts.accepted += of_file.height
+        counts.made_gross += int(of_file["was_net"].sum())
         if counts.currency is None and rows["currency"].count():
             counts.currency = str(rows["currency"].drop_nulls()[0])
         nameless = pl.col("row_kind").is_in(counts.unnamed)
-        counts.without_customer += rows.filter(~nameless)["customer_id"].null_count()
-        counts.masked += int((rows["key_state"] == KEY_MASKED).sum())
-        counts.damaged += int((rows["key_state"] == KEY_DAMAGED).sum())
-        counts.from_fallback += int(rows["key_is_fallback"].sum())
+        counts.without_customer += of_file.filter(~nameless)["customer_id"].null_count()
+        counts.masked += int((of_file["key_state"] == KEY_MASKED).sum())
+        counts.damaged += int((of_file["key_state"] == KEY_DAMAGED).sum())
+        counts.from_fallback += int(of_file["key_is_fallback"].sum())
         if not rows.is_empty():
-            counts.hashes.append(rows.select(_HASHED).hash_rows())
+            counts.hashes.append(_row_hashes(rows, of_file.height))
             yield rows.select(number, "row_no", *CANONICAL, *EXTRA_COLUMNS)
+
+
+def _row_hashes(lines: pl.DataFrame, rows: int) -> pl.Series:
+    """A hash of each row of the file; of a row that packs several lines, of all of them in their order."""
+    hashes = lines.select(_HASHED).hash_rows().alias("hash")
+    if lines.height == rows:
+        return hashes
+    numbered = lines.select("row_no", pl.int_range(pl.len()).over("row_no").alias("part"), hashes)
+    mixed = numbered.select("row_no", pl.struct("part", "hash").hash().alias("hash"))
+    return mixed.group_by("row_no", maintain_order=True).agg(pl.col("hash").bitwise_xor())["hash"]
 
 
 _REJECTED_SQL = f"""

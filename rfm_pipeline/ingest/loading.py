@@ -353,6 +353,8 @@ def of_database(preset: Preset, database: DatabaseSection) -> Preset:
             "required": _DATABASE_REQUIRED,
             "fill_from_order": (),
             "joins_orders": False,
+            # a row of a table is a line
+            "packed": (),
         }
     )
 

@@ -17,6 +17,7 @@ import polars as pl
 from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.batches import DATABASE, unpaid_delivered, waiting_orders
 from rfm_pipeline.ingest.files.archives import DEFAULT_LIMITS, SUFFIXES, Limits, has_known_suffix
+from rfm_pipeline.ingest.files.packed import one_a_row
 from rfm_pipeline.ingest.files.reading import (
     ACCEPTED,
     KEY_DAMAGED,
@@ -205,7 +206,8 @@ def _described(source: Source, home: Path | None) -> FileCheck:
     )
 
 
-def _count(check: FileCheck, rows: pl.DataFrame) -> None:
+def _count(check: FileCheck, lines: pl.DataFrame) -> None:
+    rows = one_a_row(lines)
     check.rows.update(dict(rows.group_by("disposition").len().iter_rows()))
     reasons = rows.filter(pl.col("disposition") == REJECTED).group_by("reason")
     for reason, count, first in reasons.agg(

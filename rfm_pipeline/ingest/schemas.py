@@ -10,7 +10,9 @@ from rfm_pipeline.warehouse.schema import Table
 
 _LINE_COLUMNS = {
     "order_id": column(pl.String, "the order, as the shop's system names it"),
-    "line_no": column(pl.Int64, "the line's number; the row's number in its file where the export has none"),
+    "line_no": column(
+        pl.Int64, "the line's number; where the export has none, the row's, packed lines counted"
+    ),
     "customer_id": column(pl.String, "who bought; null for a guest", nullable=True),
     "ordered_at": column(TIME, "when the line was ordered, shop-local"),
     "line_type": column(pl.String, "sale or return", one_of(["sale", "return"])),
@@ -49,7 +51,8 @@ _RAW_COLUMNS = {
 RAW_ORDERS = Table(
     name="raw_orders",
     schema=pa.DataFrameSchema({**_ORIGIN, **_RAW_COLUMNS}, strict=True),
-    key=("batch_id", "row_no"),
+    # a row may pack several lines
+    key=("batch_id", "row_no", "line_no"),
     weekly=False,
 )
 

@@ -13,7 +13,7 @@ import duckdb
 import polars as pl
 
 from rfm_pipeline.errors import OrderFileError
-from rfm_pipeline.ingest.files import cells
+from rfm_pipeline.ingest.files import cells, packed
 from rfm_pipeline.ingest.files.archives import DEFAULT_LIMITS, Limits
 from rfm_pipeline.ingest.files.days import DaySigns
 from rfm_pipeline.ingest.files.texts import (
@@ -190,7 +190,7 @@ def read_rows(source: Source, zone: str, folder: Path, rules: Rules | None = Non
 
     Yields:
         Frames with ``row_no`` (1 is the first row below the header; several sheets are
-        numbered through), the canonical columns, those of
+        numbered through; the lines that an accepted row packs share it), the canonical columns, those of
         ``EXTRA_COLUMNS``, ``disposition`` (accepted, unpaid or rejected), ``reason`` and ``row_text``
         (rejected rows only), ``key_state`` (masked or damaged, where the customer's key was),
         ``key_is_fallback``, the times of ``EVENT_TIMES`` and the facts of ``ROW_FACTS``.
@@ -286,21 +286,27 @@ class _Reader:
         self._fields = [f"{i}" for i in range(len(header))]
         self._numeric = layout.numeric
         self._is_workbook = layout.sheet is not None
-        self._read = before
+        self._read = self._lines = before
         self._before: pl.DataFrame | None = None
+        self._packing = packed.Packing(source.preset, header, self._positions)
 
     def read(self, batch: pl.DataFrame) -> pl.DataFrame:
         """Types and judges a frame of texts."""
         first, self._read = self._read + 1, self._read + batch.height
         numbered = batch.with_columns(pl.int_range(first, self._read + 1, dtype=pl.Int64).alias("row_no"))
         frame = self._filled(numbered) if self._preset.fill_from_order else numbered
+        frame = self._packing.unpacked(frame)
         frame = self._texts(frame)
         frame = self._typed(frame)
+        frame = packed.with_pieces(frame) if packed.is_cut(frame) else frame
         frame = self._one_currency(frame)
         frame = frame.with_columns(self._status())
         frame = frame.with_columns(self._payment())
         frame = frame.with_columns(self._amounts())
+        frame = packed.with_amounts(frame) if packed.is_cut(frame) else frame
+        given_back = frame["refunded_amount"]
         frame = frame.with_columns(self._refunds())
+        frame = packed.with_refunds(frame, given_back) if packed.is_cut(frame) else frame
         if not self._has["order_id"]:
             frame = frame.with_columns(_made_order_ids(frame))
         return self._judged(frame, batch)
@@ -370,6 +376,7 @@ class _Reader:
         frame = frame.select(
             "row_no",
             *texts,
+            *self._packing.carried(frame),
             pl.col(PROBLEM),
             is_total.alias("is_total"),
         )
@@ -707,6 +714,9 @@ class _Reader:
     def _judged(self, frame: pl.DataFrame, batch: pl.DataFrame) -> pl.DataFrame:
         """Adds disposition, reason and text; reasons are only sought where something is wrong."""
         whole, single = _whole_row_rules(), _value_rules(self._preset, self._has)
+        is_cut = packed.is_cut(frame)
+        if is_cut:
+            single = [*packed.rules(), *single]
         frame = frame.with_columns(
             _any(condition for condition, _ in whole).alias("row_is_bad"),
             _any(condition for condition, _ in single).alias("value_is_bad"),
@@ -728,9 +738,10 @@ class _Reader:
         if not wrong.is_empty():
             # a batch that is all good costs nothing here
             reasons = reasons.scatter(wrong, frame[wrong].select(_reason([*whole, *single])).to_series())
-            texts = texts.scatter(wrong, batch[wrong].select(self._row_text()).to_series())
-        frame = frame.with_columns(pl.coalesce("line_no", "row_no").alias("line_no"))
-        return frame.select(
+            rows = frame["row_no"][wrong] - (self._read - batch.height + 1)
+            texts = texts.scatter(wrong, batch[rows].select(self._row_text()).to_series())
+        frame = frame.with_columns(self._line_numbers(frame).alias("line_no"))
+        judged = frame.select(
             "row_no",
             *CANONICAL,
             *EXTRA_COLUMNS,
@@ -742,6 +753,12 @@ class _Reader:
             *EVENT_TIMES,
             *ROW_FACTS,
         )
+        return packed.one_judgement(judged) if is_cut else judged
+
+    def _line_numbers(self, frame: pl.DataFrame) -> pl.Expr:
+        """The lines' own numbers; else that of the row, with the lines that rows before it pack counted."""
+        first, self._lines = self._lines + 1, self._lines + frame.height
+        return pl.coalesce("line_no", pl.int_range(first, self._lines + 1, dtype=pl.Int64))
 
     def _row_text(self) -> pl.Expr:
         fields = pl.concat_str([pl.col(name).fill_null("") for name in self._fields], separator=",")

@@ -54,6 +54,7 @@ FROM_PLATFORMS = (
     "line_discount",  # money off this line
     "line_price",  # money of the whole line before line_discount
     "line_postage",  # postage that is part of the line's amount
+    "line_id",  # the line's own number at the platform; only says how many lines a row packs
     "line_status",  # a word of the statuses: a cancelled line of a paid order is no sale
     "order_amount",  # paid for the whole order; divided over its lines
     "order_refunded",  # refunded of the whole order; divided over its lines
@@ -109,6 +110,22 @@ LINE_TYPES: dict[LineType, tuple[str, ...]] = {
 }
 """Usual words of a column that says whether a row is a sale or a return."""
 
+ONCE_A_ROW = (
+    "quantity",
+    "amount",
+    "refunded_amount",
+    "line_discount",
+    "line_price",
+    "line_postage",
+    "line_status",
+    "refund_flag",
+    "is_clearance",
+)
+"""Columns that a row of several lines may give once: what adds up is divided, a word counts for all."""
+
+PACKABLE = ("line_id", "sku", "product_name", "unit_price", "list_price", *ONCE_A_ROW)
+"""Columns that may hold several values."""
+
 _NEEDED_WORDS = {"order_status": "statuses", "line_status": "statuses", "refund_flag": "refund_words"}
 _NEVER_THE_SAME = (
     ("amount", "order_amount"),
@@ -148,6 +165,8 @@ class Preset(BaseModel):
         no_sale_names: Names of lines whose money is no sale, such as a gift card's.
         beside_goods: Names of lines whose money stands outside of the order's amount, such as a tip.
         title_separator: The characters that may separate titles.
+        packed: Columns that may hold several values: such a row is several lines.
+        packed_separator: The characters that may separate those values.
         fold_keys: Whether customers' keys that are e-mail addresses or mobile numbers have one spelling.
         hides_buyers: Whether the platform's exports name no buyer, or only an encrypted one.
         empty_words: What the platform writes where it has no value, such as ``-``.
@@ -185,6 +204,8 @@ class Preset(BaseModel):
     no_sale_names: tuple[str, ...] = ()
     beside_goods: tuple[str, ...] = ()
     title_separator: str = Field(default="，", min_length=1)
+    packed: tuple[str, ...] = ()
+    packed_separator: str = Field(default=";；", min_length=1)
     fold_keys: bool = False
     hides_buyers: bool = False
     empty_words: tuple[str, ...] = ()
@@ -198,13 +219,13 @@ class Preset(BaseModel):
 
     @model_validator(mode="after")
     def _known_columns(self) -> "Preset":
-        named = [*self.columns, *self.fallback, *self.required, *self.fill_from_order]
+        named = [*self.columns, *self.fallback, *self.required, *self.fill_from_order, *self.packed]
         for column in named:
             if column not in ALL_COLUMNS:
                 near = difflib.get_close_matches(column, ALL_COLUMNS, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ValueError(f"there is no column {column!r}{hint} Known: {', '.join(ALL_COLUMNS)}")
-        for column in (*self.required, *self.fill_from_order, *self.fallback):
+        for column in (*self.required, *self.fill_from_order, *self.fallback, *self.packed):
             if column not in self.columns:
                 raise ValueError(f"{column!r} stands under no header: name it in columns:, too")
         return self
@@ -250,6 +271,7 @@ class Preset(BaseModel):
             and bool(self.joins_orders or self.credit_note_prefix is not None or self.fill_from_order),
             "'joins_orders', 'credit_note_prefix' and 'fill_from_order' need 'order_id' in columns:",
         )
+        yield from self._packed_contradictions()
         for column, key in _NEEDED_WORDS.items():
             yield (
                 column in has and not getattr(self, key),
@@ -263,6 +285,33 @@ class Preset(BaseModel):
         for kind, groups in (("status", self.statuses), ("line type", self.line_types)):
             for word, meanings in _meanings(groups).items():
                 yield len(meanings) > 1, f"the {kind} {word!r} means {' and '.join(meanings)}: keep one"
+
+    def _packed_contradictions(self) -> Iterator[tuple[bool, str]]:
+        """What can't be true of packed rows."""
+        is_packed, has = bool(self.packed), self.columns.keys()
+        beyond = [name for name in self.packed if name not in PACKABLE]
+        yield (
+            bool(beyond),
+            f"packed: {', '.join(beyond)} can't differ within a row; may be packed: {', '.join(PACKABLE)}",
+        )
+        yield (
+            is_packed and set(self.packed) <= {"product_name"},
+            "packed: a title may contain the separator, so titles alone don't show that a row packs several "
+            "lines: name 'sku', 'quantity' or another column, too",
+        )
+        yield (
+            is_packed and self.row == "order",
+            "'packed' needs row: line; titles of row: order are cut anyway",
+        )
+        yield is_packed and "order_id" not in has, "'packed' needs 'order_id' in columns:"
+        yield (
+            is_packed and "line_no" in has,
+            "'packed' numbers the lines itself: remove 'line_no' from columns:",
+        )
+        yield (
+            is_packed and "gross_amount" in has,
+            "'gross_amount' is compared with one amount a row: remove it, or 'packed'",
+        )
 
     @property
     def fingerprint(self) -> str:

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
+from rfm_pipeline.ingest.files.packed import one_a_row
 from rfm_pipeline.ingest.files.reading import ACCEPTED, REJECTED, UNPAID, Rules, open_source, read_rows
 from rfm_pipeline.ingest.presets import Preset
 from rfm_pipeline.warehouse.columns import MONEY
@@ -77,7 +78,7 @@ class _Found:
 
     def take(self, frame: pl.DataFrame, file_no: int) -> None:
         """Counts a frame of typed rows and keeps what is added up."""
-        self.rows.update(dict(frame.group_by("disposition").len().iter_rows()))
+        self.rows.update(dict(one_a_row(frame).group_by("disposition").len().iter_rows()))
         reasons = frame.filter(pl.col("disposition") == REJECTED).group_by("reason").len()
         self.rejected.update(dict(reasons.iter_rows()))
         if self.first is None:

@@ -303,30 +303,36 @@ def douyin(orders: Sequence[Order]) -> Case:
     words = {"open": "待支付", "closed": "已关闭"}
     rows, expected = [], {}
     for number, order in enumerate(orders):
+        count = len(order.prices)
         is_flagged = order.state in ("back", "closed")
-        for line, price in enumerate(order.amounts):
-            postage = order.freight if line == 0 else ZERO
-            after = "退款成功" if order.state == "closed" or (is_flagged and line == 0) else "-"
-            status = words.get(order.state, "已完成")
-            rows.append(
-                [
-                    f"\t{number}",
-                    f"\t{number}{line}",
-                    "茶杯",
-                    1,
-                    f"C{line}",
-                    price + postage,
-                    postage,
-                    "##x==##",
-                    DAY,
-                    status,
-                    after,
-                ]
-            )
+        after = [
+            "退款成功" if order.state == "closed" or (is_flagged and i == 0) else "-" for i in range(count)
+        ]
+        postage = [order.freight if i == 0 else ZERO for i in range(count)]
+        paid = [price + freight for price, freight in zip(order.amounts, postage, strict=True)]
+        subs = [f"{number}{i}" for i in range(count)]
+        skus, ones = [f"C{i}" for i in range(count)], [1] * count
+        columns: list[list[object]] = [subs, ["茶杯"] * count, ones, skus, paid, postage, after]
+        # is_net: a row packs the order's lines, with amounts of their own or with one for all
+        is_packed, has_one_amount = order.is_net, order.is_net and order.tax_is_outside
+        if is_packed:
+            columns = [[packed(values)] for values in columns]
+        if has_one_amount:
+            columns[2], columns[4], columns[5] = [count], [order.goods + order.freight], [order.freight]
+        status = words.get(order.state, "已完成")
+        rows += [
+            [f"\t{number}", f"\t{sub}", title, n, sku, money, freight, "##x==##", DAY, status, state]
+            for sub, title, n, sku, money, freight, state in zip(*columns, strict=True)
+        ]
         if order.state != "open":
-            whole = order.goods if order.state == "closed" else order.amounts[0]
+            first = cents(order.goods / count) if has_one_amount else order.amounts[0]
+            whole = order.goods if order.state == "closed" else first
             expected[f"{number}"] = order.goods, whole if is_flagged else ZERO
     return table(header, rows), expected
+
+
+def packed(values: Sequence[object]) -> str:
+    return ";".join(f"{value}" for value in values)
 
 
 def pinduoduo(orders: Sequence[Order]) -> Case:
