@@ -96,7 +96,7 @@ def table(header: str, rows: Sequence[Sequence[object]]) -> str:
 def shopify(orders: Sequence[Order]) -> Case:
     words = {"open": "pending", "paid": "paid", "part": "partially_paid", "back": "partially_refunded"}
     rows: list[dict[str, str]] = []
-    told: Money = {}
+    expected: Money = {}
     for number, order in enumerate(orders):
         goods, tax, postage = order.goods, Decimal(order.tax) / 100, Decimal(order.postage) / 100
         is_outside = order.tax_is_outside and tax > 0
@@ -123,19 +123,19 @@ def shopify(orders: Sequence[Order]) -> Case:
         ]
         part = cents(share * goods / total) if is_outside else share
         if order.state == "closed":
-            told[f"{number}"] = goods, goods
+            expected[f"{number}"] = goods, goods
         elif order.state == "part":
-            told[f"{number}"] = min(part, goods), ZERO
+            expected[f"{number}"] = min(part, goods), ZERO
         elif order.state == "back":
-            told[f"{number}"] = goods, ZERO if share == postage else min(part, goods)
+            expected[f"{number}"] = goods, ZERO if share == postage else min(part, goods)
         elif order.state == "paid":
-            told[f"{number}"] = goods, ZERO
-    return shopify_csv(*rows), told
+            expected[f"{number}"] = goods, ZERO
+    return shopify_csv(*rows), expected
 
 
 def taobao_orders(orders: Sequence[Order]) -> Case:
     header = "订单编号,买家会员名,总金额,买家实际支付金额,订单状态,订单创建时间,订单付款时间,宝贝标题,宝贝种类,宝贝总数量,退款金额"
-    rows, told = [], {}
+    rows, expected = [], {}
     for number, order in enumerate(orders):
         total = order.goods + Decimal(order.postage) / 100
         back = cents(total * order.share / 100) if order.state == "back" else ZERO
@@ -149,13 +149,13 @@ def taobao_orders(orders: Sequence[Order]) -> Case:
         count = len(order.prices)
         rows.append([f"T{number}", "b", total, paid, status, DAY, at, titles, count, count, back])
         if order.state != "open":
-            told[f"T{number}"] = total, total if order.state == "closed" else back
-    return table(header, rows), told
+            expected[f"T{number}"] = total, total if order.state == "closed" else back
+    return table(header, rows), expected
 
 
 def youzan(orders: Sequence[Order]) -> Case:
     header = "订单号,订单状态,订单创建时间,买家付款时间,订单实付金额,全部商品名称,商品种类数,买家手机号,订单退款状态,订单已退款金额"
-    rows, told = [], {}
+    rows, expected = [], {}
     for number, order in enumerate(orders):
         total = order.goods
         back = cents(total * order.share / 100) if order.state == "back" else ZERO
@@ -166,14 +166,14 @@ def youzan(orders: Sequence[Order]) -> Case:
         count = len(order.prices)
         rows.append([f"E{number}", status, DAY, at, total, titles, count, "13800000001", "", back])
         if not is_open:
-            told[f"E{number}"] = total, total if is_closed else back
-    return table(header, rows), told
+            expected[f"E{number}"] = total, total if is_closed else back
+    return table(header, rows), expected
 
 
 def jd(orders: Sequence[Order]) -> Case:
     header = "订单号,商品ID,商品名称,订购数量,下单时间,京东价,结算金额,订单状态,下单帐号,付款确认时间"
     words = {"open": "等待付款", "closed": "已退款"}
-    rows, told = [], {}
+    rows, expected = [], {}
     for number, order in enumerate(orders):
         # a coupon of the share
         settled = cents(order.goods * order.share / 100)
@@ -183,14 +183,14 @@ def jd(orders: Sequence[Order]) -> Case:
             for line, price in enumerate(order.prices)
         ]
         if order.state != "open":
-            told[f"{number}"] = settled, settled if order.state == "closed" else ZERO
-    return table(header, rows), told
+            expected[f"{number}"] = settled, settled if order.state == "closed" else ZERO
+    return table(header, rows), expected
 
 
 def erp_cn(orders: Sequence[Order]) -> Case:
     header = "订单号,手机,下单时间,已付款,订单状态,商品编码,商品名称,数量,均摊金额,有无退单"
     words = {"open": "待付款", "closed": "已退货"}
-    rows, told = [], {}
+    rows, expected = [], {}
     for number, order in enumerate(orders):
         status = words.get(order.state, "已发货")
         # given back in part: its first line
@@ -213,14 +213,14 @@ def erp_cn(orders: Sequence[Order]) -> Case:
         first = Decimal(order.prices[0]) / 100
         back = order.goods if order.state == "closed" else first if order.state == "back" else ZERO
         if order.state != "open":
-            told[f"S{number}"] = order.goods, back
-    return table(header, rows), told
+            expected[f"S{number}"] = order.goods, back
+    return table(header, rows), expected
 
 
 def standard(orders: Sequence[Order]) -> Case:
     header = "order_id,customer_id,ordered_at,sku,quantity,unit_price,refunded_amount,order_status"
     words = {"open": "unpaid", "closed": "closed"}
-    rows, told = [], {}
+    rows, expected = [], {}
     for number, order in enumerate(orders):
         prices = [Decimal(price) / 100 for price in order.prices]
         backs = [cents(price * order.share / 100) if order.state == "back" else ZERO for price in prices]
@@ -230,8 +230,8 @@ def standard(orders: Sequence[Order]) -> Case:
             for line, (price, back) in enumerate(zip(prices, backs, strict=True))
         ]
         if order.state != "open":
-            told[f"{number}"] = order.goods, order.goods if order.state == "closed" else sum(backs, ZERO)
-    return table(header, rows), told
+            expected[f"{number}"] = order.goods, order.goods if order.state == "closed" else sum(backs, ZERO)
+    return table(header, rows), expected
 
 
 def taobao_items(orders: Sequence[Order]) -> Case:
@@ -577,7 +577,7 @@ def test_every_shipped_preset_is_read_a_second_time() -> None:
 def test_money_and_refunds_of_every_order(
     export: Callable[[Sequence[Order]], Case], orders: list[Order]
 ) -> None:
-    text, told = export(orders)
+    text, expected = export(orders)
     with tempfile.TemporaryDirectory() as home:
         shop = make_shop(Path(home), shop={"currency": "USD"}, orders={"preset": export.__name__})
         (shop.orders_dir / "orders.csv").write_text(text, "utf-8")
@@ -587,4 +587,4 @@ def test_money_and_refunds_of_every_order(
         found = warehouse.read(
             "select order_id, sum(amount), sum(refunded_amount) from order_lines group by 1"
         )
-    assert {order: (amount, back) for order, amount, back in found.iter_rows()} == told
+    assert {order: (amount, back) for order, amount, back in found.iter_rows()} == expected
