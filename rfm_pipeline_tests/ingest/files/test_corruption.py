@@ -12,7 +12,7 @@ import io
 import random
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -130,6 +130,17 @@ def letters(name: str) -> str:
     return re.sub(r"[\s_-]", "", narrow(name)).lower()
 
 
+def meaning(text: str, words: Mapping[str, Sequence[str]]) -> str | None:
+    """What a preset says that a word means; ``*`` stands for anything at its beginning or end."""
+    word = narrow(text).lower().replace(" ", "")
+    for found, spellings in words.items():
+        for spelling in (narrow(one).lower().replace(" ", "") for one in spellings):
+            pattern = re.escape(spelling).replace(r"\*", ".*")
+            if re.fullmatch(pattern, word, re.DOTALL):
+                return found
+    return None
+
+
 class PlainReading:
     """What the bytes of a CSV export say, row by row."""
 
@@ -204,12 +215,15 @@ class PlainReading:
         text = self.text(row, "order_status")
         if text is None:
             return "paid" if is_marked else "unpaid"
-        word = narrow(text).lower().replace(" ", "")
-        for status, spellings in self.preset.statuses.items():
-            for spelling in (narrow(one).lower().replace(" ", "") for one in spellings):
-                if word == spelling or (spelling.endswith("*") and word.startswith(spelling[:-1])):
-                    return "closed" if status == "cancelled" and is_marked else status
-        return None
+        found = meaning(text, self.preset.statuses)
+        was_paid = is_marked or self.came_back(row)
+        return "closed" if found == "cancelled" and was_paid else found
+
+    def came_back(self, row: int) -> bool:
+        """Whether money was given back, which shows that it had been paid."""
+        amounts = [number(self.text(row, column)) or 0 for column in ("refunded_amount", "order_refunded")]
+        flag = self.text(row, "refund_flag")
+        return max(amounts) > 0 or (flag is not None and meaning(flag, self.preset.refund_words) == "full")
 
     def quantity(self, row: int) -> Decimal | None:
         if self.preset.row == "order" and self.text(row, "quantity") is None:
