@@ -50,6 +50,11 @@ def init(
         ),
     )
     typer.echo(f"made {shop.home / 'shop.yaml'}")
+    if not 2 <= len(shop.shop.name) <= 16:
+        typer.echo(
+            f"note: the name {shop.shop.name!r} can't sign text messages, which takes 2 to 16 characters; "
+            "write another into shop.name before the first list"
+        )
     if hides_buyers:
         typer.echo(f"note: {NO_BUYERS}")
     typer.echo(f"next: drop the order exports into {shop.orders_dir}, then run")

@@ -64,6 +64,16 @@ def test_init_makes_a_home_that_can_be_read_and_refuses_to_overwrite_it(
     assert "exists already" in message_of(capsys)
 
 
+@pytest.mark.parametrize(
+    ("name", "can_sign"), [("茶", False), ("茶庄", True), ("x" * 16, True), ("x" * 17, False)]
+)
+def test_init_says_so_when_the_name_cannot_sign_messages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, can_sign: bool
+) -> None:
+    assert rfm("init", tmp_path / "shop", "--name", name) == 0
+    assert ("can't sign text messages" in capsys.readouterr().out) is not can_sign
+
+
 def test_an_unknown_preset_is_named_with_the_nearest(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
