@@ -158,9 +158,10 @@ def _look(
 
 def _is_order_open(sample: "pl.DataFrame", columns: "Sequence[Column]") -> bool:
     from rfm_pipeline.ingest.files.days import DaySigns
+    from rfm_pipeline.ingest.presets.columns import MOST
 
     signs = DaySigns()
-    signs.look(sample[f"{column.position}"] for column in columns if column.times >= 0.8)
+    signs.look(sample[f"{column.position}"] for column in columns if column.times >= MOST)
     return signs.order is None
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,6 +36,7 @@ from rfm_pipeline.ingest.presets import (
     NO_BUYERS,
     Guess,
     Preset,
+    best_fit,
     clean_name,
     guess_presets,
     load_preset,
@@ -101,10 +103,7 @@ def guess(path: Path, home: Path | None, encoding: str | None = None) -> list[Gu
     require_export(path)
     presets = [load_preset(name, home) for name in (*own_preset_names(home), *shipped_names())]
 
-    def fit(header: Sequence[str]) -> int:
-        return max(preset.fit(header) for preset in presets)
-
-    header = peek(path, fit, encoding).header
+    header = peek(path, partial(best_fit, presets), encoding).header
     guesses = guess_presets(header, home)
     if guesses[0].lacks:
         require_names(path, header)

@@ -117,6 +117,7 @@ class Export:
         except OrderFileError:
             target.unlink(missing_ok=True)
             raise
+        # what gzip and zipfile raise on damage, and for a way of packing that zipfile doesn't know
         except (OSError, EOFError, zlib.error, BadZipFile, NotImplementedError):
             target.unlink(missing_ok=True)
             raise OrderFileError(

@@ -6,13 +6,12 @@ those that fail are cleaned and tried again, so dirt costs what there is of it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 import polars as pl
-
-from rfm_pipeline.ingest.files.texts import Dirt
 
 _FULL_WIDTH = [chr(code) for code in range(0xFF01, 0xFF5F)] + ["\u3000"]
 _HALF_WIDTH = [chr(code) for code in range(0x21, 0x7F)] + [" "]
@@ -56,6 +55,31 @@ _RELAY_NUMBER = r"^(\+?86[- ]?)?1\d{10} ?(-|－|_|转|#|,|，|ext\.?) ?\d{2,6}$"
 Parser = Callable[[pl.Series], pl.Series]
 
 
+@dataclass(frozen=True)
+class Dirt:
+    """What a file may hold beside plain values; what it surely doesn't hold needs no cleaning.
+
+    Attributes:
+        spaces: White space around a value.
+        wrapped: ``="…"`` or a leading apostrophe.
+        null_words: The word NULL.
+        full_width: Full-width digits, letters or punctuation.
+        stars: An asterisk, as in masked phone numbers.
+        exponents: ``E+``, as in ids damaged by a spreadsheet.
+        totals: A word that begins a footer with totals.
+        ciphers: Marks of encrypted values.
+    """
+
+    spaces: bool = True
+    wrapped: bool = True
+    null_words: bool = True
+    full_width: bool = True
+    stars: bool = True
+    exponents: bool = True
+    totals: bool = True
+    ciphers: bool = True
+
+
 def plain(text: pl.Expr, dirt: Dirt, empty_words: Sequence[str] = ()) -> pl.Expr:
     """A text without what exports wrap around it; null if nothing is left.
 
@@ -69,10 +93,14 @@ def plain(text: pl.Expr, dirt: Dirt, empty_words: Sequence[str] = ()) -> pl.Expr
     if dirt.spaces:
         text = text.str.strip_chars()
     if dirt.wrapped:
-        text = text.str.replace(r'(?s)^="(.*)"$', "$1").str.replace(r"^'", "")
-        text = text.str.strip_chars()
+        text = unwrapped(text)
     unwanted = ["", *empty_words, *(_NULL_WORDS if dirt.null_words else ())]
     return pl.when(~text.is_in(unwanted)).then(text)
+
+
+def unwrapped(text: pl.Expr) -> pl.Expr:
+    """A text without ``="…"`` or a leading apostrophe around it."""
+    return text.str.replace(r'(?s)^="(.*)"$', "$1").str.replace(r"^'", "").str.strip_chars()
 
 
 def half_width(text: pl.Expr) -> pl.Expr:

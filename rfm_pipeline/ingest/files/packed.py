@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from rfm_pipeline.ingest.files import cells
-from rfm_pipeline.ingest.files.texts import PROBLEM, Dirt
+from rfm_pipeline.ingest.files.texts import PROBLEM
 from rfm_pipeline.ingest.presets import ONCE_A_ROW, Preset, clean_name
 from rfm_pipeline.warehouse.columns import MONEY, QUANTITY
 
@@ -77,12 +77,8 @@ class Packing:
             for i in self._fields
         )
 
-    def carried(self, frame: pl.DataFrame) -> list[str]:
-        """The columns of a frame that tell how it was cut."""
-        return [name for name in frame.columns if name in (PART, PARTS) or name.startswith("once_")]
-
     def _plain(self, text: pl.Expr) -> pl.Expr:
-        return cells.plain(text, Dirt(), self._preset.empty_words)
+        return cells.plain(text, cells.Dirt(), self._preset.empty_words)
 
     def _counted(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Adds each field with one separator (``text_N``), its number of values (``count_N``), ``PARTS``."""
@@ -153,7 +149,17 @@ class Packing:
 
 def one_a_row(lines: pl.DataFrame) -> pl.DataFrame:
     """The first line of every row of a file, for counting rows."""
-    return lines.filter(pl.col("row_no").ne_missing(pl.col("row_no").shift()))
+    return lines.filter(_is_first())
+
+
+def _is_first() -> pl.Expr:
+    """Whether a line is the first of its row."""
+    return pl.col("row_no").ne_missing(pl.col("row_no").shift())
+
+
+def cut_columns(frame: pl.DataFrame) -> list[str]:
+    """The columns of a frame that tell how it was cut."""
+    return [name for name in frame.columns if name in (PART, PARTS) or name.startswith("once_")]
 
 
 def is_cut(frame: pl.DataFrame) -> bool:
@@ -245,10 +251,8 @@ def one_judgement(frame: pl.DataFrame) -> pl.DataFrame:
         pl.col("reason").drop_nulls().first().over("row_no"),
         pl.col("row_text").drop_nulls().first().over("row_no"),
     )
-    is_first = pl.col("row_no").ne_missing(pl.col("row_no").shift())
-    is_kept = (
-        pl.when(pl.col("of_row") == "accepted").then(pl.col("disposition") == "accepted").otherwise(is_first)
-    )
+    is_accepted = pl.col("disposition") == "accepted"
+    is_kept = pl.when(pl.col("of_row") == "accepted").then(is_accepted).otherwise(_is_first())
     return frame.filter(is_kept).with_columns(pl.col("of_row").alias("disposition")).drop("of_row")
 
 

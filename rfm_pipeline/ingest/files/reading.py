@@ -6,6 +6,7 @@ values ``ingest.cells``', and the warehouse ``ingest.loading``'s.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -21,13 +22,19 @@ from rfm_pipeline.ingest.files.texts import (
     PROBLEM,
     ROW_TEXT,
     TOTALS,
-    Dirt,
     Layout,
     peek,
     planned_sheets,
     text_rows,
 )
-from rfm_pipeline.ingest.presets import CANONICAL, FROM_PLATFORMS, Preset, not_product_pattern
+from rfm_pipeline.ingest.presets import (
+    CANONICAL,
+    FROM_PLATFORMS,
+    Preset,
+    best_fit,
+    best_preset,
+    not_product_pattern,
+)
 from rfm_pipeline.ingest.presets.columns import require_names
 from rfm_pipeline.warehouse.columns import MONEY, QUANTITY, TIME
 
@@ -165,17 +172,13 @@ def open_source(
             Source(path, preset, layout, preset.map_header(path, layout.header)) for preset, layout in sheets
         ]
         return replace(parts[0], further=tuple(parts[1:]))
-
-    def fit(header: Sequence[str]) -> int:
-        return max(preset.fit(header) for preset in family)
-
     encodings = tuple(dict.fromkeys(name for preset in family for name in preset.encodings))
-    layout = peek(path, fit, encoding, delimiter, encodings, limits)
-    fitting = [preset for preset in family if not preset.lacks(layout.header)]
-    if not fitting:
+    layout = peek(path, partial(best_fit, family), encoding, delimiter, encodings, limits)
+    preset = best_preset(family, layout.header)
+    if preset is None:
         require_names(path, layout.header)
-        family[0].map_header(path, layout.header)
-    preset = max(fitting, key=lambda one: one.fit(layout.header))
+        # it says what the header lacks
+        preset = family[0]
     return Source(path, preset, layout, preset.map_header(path, layout.header))
 
 
@@ -208,7 +211,8 @@ def read_rows(source: Source, zone: str, folder: Path, rules: Rules | None = Non
     for part in source.parts:
         orders = []
         for rows in _read_part(part, zone, folder, rules, before):
-            before = int(rows["row_no"].max() or before)  # type: ignore[arg-type]
+            # the numbers ascend
+            before = next(iter(rows["row_no"].tail(1)), before)
             orders.append(rows.select("order_id").unique())
             yield _with_sheet(rows, part)
         _require_other_orders(part, orders, seen)
@@ -266,7 +270,7 @@ class _Reader:
     """Reads the frames of one file; knows how many rows came before, and the order they ended in."""
 
     def __init__(
-        self, source: Source, layout: Layout, dirt: Dirt, zone: str, rules: Rules, before: int = 0
+        self, source: Source, layout: Layout, dirt: cells.Dirt, zone: str, rules: Rules, before: int = 0
     ) -> None:
         self._rules = rules
         self._currency = rules.currency
@@ -376,7 +380,7 @@ class _Reader:
         frame = frame.select(
             "row_no",
             *texts,
-            *self._packing.carried(frame),
+            *packed.cut_columns(frame),
             pl.col(PROBLEM),
             is_total.alias("is_total"),
         )

@@ -5,13 +5,16 @@ preset is read as that; the warehouse joins order lists and lines of one platfor
 what it knows of an order (buyer, time, address) to those that lack it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import polars as pl
 
+from rfm_pipeline.ingest.files import cells
+from rfm_pipeline.ingest.files.headers import Fit, header_row
 from rfm_pipeline.ingest.files.workbooks import SheetTop
-from rfm_pipeline.ingest.presets import Preset
+from rfm_pipeline.ingest.presets import Preset, best_fit, best_preset
 
 OF_THE_ORDER = (
     "customer_id",
@@ -82,12 +85,8 @@ def plan_sheets(tops: Sequence[SheetTop], family: Sequence[Preset]) -> list[tupl
         tops: The first rows of the workbook's sheets.
         family: The shop's preset and those of the same platform.
     """
-
-    def fit(header: Sequence[str]) -> int:
-        return max(preset.fit(header) for preset in family)
-
-    headers = [found for top in tops if (found := find_header(top, fit)) is not None]
-    fitting = [(sheet, preset) for sheet in headers if (preset := best_preset(sheet.header, family))]
+    headers = sheet_headers(tops, partial(best_fit, family))
+    fitting = [(sheet, preset) for sheet in headers if (preset := best_preset(family, sheet.header))]
     others = [sheet for sheet in headers if all(sheet is not one for one, _ in fitting)]
     plans = [(preset, _enriched(sheet, preset, others)) for sheet, preset in fitting]
     for sheet in others:
@@ -100,30 +99,21 @@ def plan_sheets(tops: Sequence[SheetTop], family: Sequence[Preset]) -> list[tupl
     return sorted(plans, key=lambda plan: family.index(plan[0]))
 
 
-def find_header(top: SheetTop, fit: Callable[[Sequence[str]], int]) -> SheetPlan | None:
-    """The row of a sheet that is its header: of its first rows the one that knows most columns.
+def sheet_headers(tops: Sequence[SheetTop], fit: Fit) -> list[SheetPlan]:
+    """The sheets that have a header, each with what it has by itself.
 
     Args:
-        top: The sheet's first rows.
-        fit: Tells how many wanted columns a header holds; the first of equals is taken.
+        tops: The first rows of the workbook's sheets.
+        fit: Tells how many wanted columns a header holds.
     """
-    rows = [(skip, header) for skip, row in enumerate(top.rows) if (header := trimmed_row(row))]
-    if not rows:
-        return None
-    skip, header = max(rows, key=lambda found: fit(found[1]))
-    return SheetPlan(top.name, skip, header, len(header))
+    found = [(top.name, *header_row([_trimmed(row) for row in top.rows], fit)) for top in tops]
+    return [SheetPlan(name, skip, tuple(header), len(header)) for name, skip, header in found if header]
 
 
-def trimmed_row(row: Sequence[str]) -> tuple[str, ...]:
+def _trimmed(row: Sequence[str]) -> tuple[str, ...]:
     """A row without the empty cells behind its last filled one."""
     width = max((i for i, cell in enumerate(row, start=1) if cell.strip()), default=0)
     return tuple(row[:width])
-
-
-def best_preset(header: Sequence[str], family: Sequence[Preset]) -> Preset | None:
-    """Of the presets whose needed columns a header holds, the one that knows most of it."""
-    fitting = [preset for preset in family if not preset.lacks(header)]
-    return max(fitting, key=lambda one: one.fit(header), default=None)
 
 
 def _enriched(sheet: SheetPlan, preset: Preset, others: Sequence[SheetPlan]) -> SheetPlan:
@@ -173,7 +163,7 @@ def looked_up(rows: pl.DataFrame, key: int, other: pl.DataFrame, lookup: Lookup,
     number = pl.col("__number__")
     present = [(i, f"{column}") for i, column in enumerate(lookup.columns) if f"{column}" in other.columns]
     added = (
-        other.with_columns(_spelled(pl.col(f"{lookup.key}")).alias("__number__"))
+        other.with_columns(_order(lookup.key).alias("__number__"))
         .filter(number != "")
         .group_by("__number__", maintain_order=True)
         .agg(
@@ -181,7 +171,7 @@ def looked_up(rows: pl.DataFrame, key: int, other: pl.DataFrame, lookup: Lookup,
             for i, column in present
         )
     )
-    joined = rows.with_columns(_spelled(pl.col(f"{key}")).alias("__number__")).join(
+    joined = rows.with_columns(_order(key).alias("__number__")).join(
         added, on="__number__", how="left", maintain_order="left"
     )
     names = [f"{first + i}" for i in range(len(lookup.columns))]
@@ -191,8 +181,6 @@ def looked_up(rows: pl.DataFrame, key: int, other: pl.DataFrame, lookup: Lookup,
     )
 
 
-def _spelled(number: pl.Expr) -> pl.Expr:
+def _order(position: int) -> pl.Expr:
     """An order number without what exports wrap around it."""
-    return (
-        number.str.strip_chars().str.replace(r'(?s)^="(.*)"$', "$1").str.replace(r"^'", "").str.strip_chars()
-    )
+    return cells.unwrapped(pl.col(f"{position}").str.strip_chars())

@@ -10,7 +10,7 @@ import csv
 import re
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
@@ -26,8 +26,10 @@ import polars as pl
 
 from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.files.archives import DEFAULT_LIMITS, Limits, has_known_suffix, identify, suffix_of
-from rfm_pipeline.ingest.files.sheet_plans import Lookup, SheetPlan, find_header, looked_up, plan_sheets
-from rfm_pipeline.ingest.files.workbooks import SheetTop, as_rows, sheet_texts, sheet_tops
+from rfm_pipeline.ingest.files.cells import Dirt
+from rfm_pipeline.ingest.files.headers import ROWS_ABOVE_A_HEADER, Fit, header_row
+from rfm_pipeline.ingest.files.sheet_plans import Lookup, SheetPlan, looked_up, plan_sheets, sheet_headers
+from rfm_pipeline.ingest.files.workbooks import as_rows, sheet_texts, sheet_tops
 from rfm_pipeline.ingest.presets import Preset
 from rfm_pipeline.storage.text_encodings import (
     USUAL,
@@ -44,7 +46,6 @@ LONGEST_FIELD = 131_072
 _DELIMITERS = (",", "\t", ";", "|")
 _PEEK = 1 << 18
 _PIECE = 1 << 24
-_ROWS_ABOVE_A_HEADER = 10
 _BAD_BYTES = "\U0010ffff"  # a character that no text holds stands for bytes that are none
 _KEPT_OF_A_BROKEN_ROW = 10_000
 _LONGEST_LINE = 1 << 22
@@ -85,34 +86,6 @@ A_TOTAL = "a total, no order"
 _TOTAL = re.compile(TOTALS)
 _CIPHER_MARKS = (b"##", b"$$", b"~~", b"~A", "密文".encode())
 _TOTAL_BYTES = [word.encode() for word in (*_TOTAL_WORDS, "otal", "OTAL")]
-
-Fit = Callable[[Sequence[str]], int]
-"""How many of the wanted columns a header holds."""
-
-
-@dataclass(frozen=True)
-class Dirt:
-    """What a file may hold beside plain values; what it surely doesn't hold needs no cleaning.
-
-    Attributes:
-        spaces: White space around a value.
-        wrapped: ``="…"`` or a leading apostrophe.
-        null_words: The word NULL.
-        full_width: Full-width digits, letters or punctuation.
-        stars: An asterisk, as in masked phone numbers.
-        exponents: ``E+``, as in ids damaged by a spreadsheet.
-        totals: A word that begins a footer with totals.
-        ciphers: Marks of encrypted values.
-    """
-
-    spaces: bool = True
-    wrapped: bool = True
-    null_words: bool = True
-    full_width: bool = True
-    stars: bool = True
-    exponents: bool = True
-    totals: bool = True
-    ciphers: bool = True
 
 
 @dataclass(frozen=True)
@@ -210,7 +183,9 @@ def peek(
             content = path if export.packing is None else BytesIO(export.in_memory())
             return Layout(tuple(pl.read_parquet_schema(content)), limits=limits)
         if export.kind != "text":
-            return sheet_layout(path, _best_sheet(path, sheet_tops(export), fit), limits)
+            headers = sheet_headers(sheet_tops(export), fit)
+            best = max(headers, key=lambda sheet: fit(sheet.header), default=None)
+            return sheet_layout(path, best, limits)
         head = export.head(_PEEK)
         names = [_codec(path, encoding)] if encoding else possible_encodings(head, encodings)
         return replace(_peek_csv(path, head, fit, names, delimiter), limits=limits)
@@ -251,11 +226,6 @@ def sheet_layout(path: Path, plan: SheetPlan | None, limits: Limits) -> Layout:
     )
 
 
-def _best_sheet(path: Path, tops: Sequence[SheetTop], fit: Fit) -> SheetPlan | None:
-    headers = [found for top in tops if (found := find_header(top, fit)) is not None]
-    return max(headers, key=lambda sheet: fit(sheet.header), default=None)
-
-
 def _peek_csv(path: Path, head: bytes, fit: Fit, encodings: Sequence[str], delimiter: str | None) -> Layout:
     if not head.strip(b"\x00\xef\xbb\xbf\xff\xfe \t\r\n"):
         raise OrderFileError(f"{path}: the file is empty, it has no header; remove it or export it again.")
@@ -268,7 +238,7 @@ def _peek_csv(path: Path, head: bytes, fit: Fit, encodings: Sequence[str], delim
         # a multi-byte character may be cut at the end of what was read
         errors = text[:-4].count("\ufffd")
         for separator in [delimiter] if delimiter else _DELIMITERS:
-            skip, header = _header_of(_first_rows(text, separator), fit)
+            skip, header = header_row(_first_rows(text, separator), fit)
             rank = (fit(header), (name == "utf-8") == is_mostly_utf8, -errors, len(header))
             if header and (best is None or rank > best[0]):
                 best = rank, Layout(tuple(header), name, tuple(encodings), separator, skip)
@@ -297,14 +267,8 @@ def _first_rows(text: str, delimiter: str) -> list[list[str]]:
     # the same line breaks as when the rows are read
     reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
     with suppress(csv.Error):
-        rows.extend(islice(reader, _ROWS_ABOVE_A_HEADER + 1))
+        rows.extend(islice(reader, ROWS_ABOVE_A_HEADER + 1))
     return rows
-
-
-def _header_of(rows: Sequence[list[str]], fit: Fit) -> tuple[int, list[str]]:
-    """Of a file's first rows the one that knows most columns, the first of equals, and its place."""
-    filled = [(skip, row) for skip, row in enumerate(rows) if any(cell.strip() for cell in row)]
-    return max(filled, key=lambda found: fit(found[1]), default=(0, []))
 
 
 def text_rows(path: Path, layout: Layout, zone: str, folder: Path, fit: Fit) -> TextRows:
@@ -485,7 +449,7 @@ def _second_look(plain: Path, layout: Layout, fit: Fit) -> Layout:
 
 def _lines(file: IO[str], rows: int) -> Iterator[str]:
     """Enough lines of a file for some rows; a remark may hold line breaks."""
-    for _ in range(rows + _ROWS_ABOVE_A_HEADER):
+    for _ in range(rows + ROWS_ABOVE_A_HEADER):
         yield file.readline(_LONGEST_LINE)
 
 

@@ -17,9 +17,7 @@ import polars as pl
 
 from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.files.archives import Export, require_ratio, too_large
-
-ROWS_ABOVE_A_HEADER = 10
-"""How far down a header is sought: above it there may be remarks."""
+from rfm_pipeline.ingest.files.headers import ROWS_ABOVE_A_HEADER
 
 _PIECE = 1 << 24
 _BYTES_OF_A_CELL = 32

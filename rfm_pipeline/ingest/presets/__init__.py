@@ -397,6 +397,17 @@ class Preset(BaseModel):
         }
 
 
+def best_fit(family: Sequence[Preset], header: Sequence[str]) -> int:
+    """How many columns of a header the preset knows that knows most."""
+    return max(preset.fit(header) for preset in family)
+
+
+def best_preset(family: Sequence[Preset], header: Sequence[str]) -> Preset | None:
+    """Of the presets whose needed columns a header holds, the one that knows most of it."""
+    fitting = [preset for preset in family if not preset.lacks(header)]
+    return max(fitting, key=lambda one: one.fit(header), default=None)
+
+
 def _meanings(groups: Mapping[Any, Sequence[str]]) -> dict[str, list[str]]:
     """Words, each with all that it means."""
     found: dict[str, list[str]] = {}

@@ -17,14 +17,14 @@ import yaml
 
 from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.files import cells
-from rfm_pipeline.ingest.files.texts import Dirt
 from rfm_pipeline.ingest.presets import LINE_TYPES, clean_name
 from rfm_pipeline.warehouse.columns import MONEY
 
 MONEY_ROLES = ("amount", "unit_price", "list_price", "line_discount", "refunded_amount")
 TIME_ROLES = ("ordered_at", "cancelled_at", "refunded_at")
 WORDS_LOOKED_AT = 40
-_MOST = 0.8
+MOST = 0.8
+"""The share of values that must be of a kind for the column to be of it."""
 _BRACKETS = re.compile(r"[(（\[【<].*?[)）\]】>]")
 _NO_LETTERS = re.compile(r"[\W_]+")
 _LIKE_A_DAY = r"\d[-/.年]\s?\d|^\s*\d{8}|^\s*\d{14}"
@@ -77,28 +77,28 @@ class Column:
         if not self.filled:
             return False
         if role in TIME_ROLES:
-            return self.times >= _MOST
+            return self.times >= MOST
         if role in MONEY_ROLES:
             is_rate = role == "line_discount" and (self.highest or 0) <= 1
-            return self.numbers >= _MOST and not is_rate
+            return self.numbers >= MOST and not is_rate
         return self._may_be_text(role)
 
     def _may_be_text(self, role: str) -> bool:
         if role == "quantity":
-            return self.numbers >= _MOST
+            return self.numbers >= MOST
         if role in ("order_status", "refund_flag", "currency"):
-            return self.distinct <= WORDS_LOOKED_AT and self.times < _MOST and self.decimals == 0
+            return self.distinct <= WORDS_LOOKED_AT and self.times < MOST and self.decimals == 0
         if role == "line_type":
             # all words are known: any other column may be called "type", too
             known = {line_type_of(word) for word in self.words}
             return "sale" in known and None not in known
         if role == "paid_mark":
-            return self.numbers < _MOST
+            return self.numbers < MOST
         if role in ("order_id", "customer_id"):
-            is_moment = self.times >= _MOST and self.numbers < _MOST
-            return not is_moment and self.decimals < 1 - _MOST
+            is_moment = self.times >= MOST and self.numbers < MOST
+            return not is_moment and self.decimals < 1 - MOST
         if role == "product_name":
-            return self.numbers < _MOST
+            return self.numbers < MOST
         return True
 
 
@@ -185,7 +185,7 @@ def look(frame: pl.DataFrame, header: Sequence[str], zone: str, is_workbook: boo
 
 def texts_of(series: pl.Series) -> pl.Series:
     """The values of a column without what exports wrap around them; empty ones are null."""
-    return series.rename("text").to_frame().select(cells.plain(pl.col("text"), Dirt())).to_series()
+    return series.rename("text").to_frame().select(cells.plain(pl.col("text"), cells.Dirt())).to_series()
 
 
 def _look_at(series: pl.Series, name: str, position: int, zone: str, is_workbook: bool) -> Column:
@@ -229,7 +229,7 @@ def _times(texts: pl.Series, zone: str, is_workbook: bool, name: str) -> float:
     if texts.is_empty():
         return 0.0
     looks = texts.str.contains(_LIKE_A_DAY).mean()
-    if not is_workbook and isinstance(looks, float) and looks < _MOST:
+    if not is_workbook and isinstance(looks, float) and looks < MOST:
         # most columns are no times, and trying all forms of one costs more than all else
         return 0.0
     # any number of five digits is a day of a workbook: there, the name has to say so, too

@@ -5,7 +5,7 @@ Belongs here: deciding which column is what, and what is still open. What a sing
 """
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -14,14 +14,22 @@ import polars as pl
 from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.files import cells
 from rfm_pipeline.ingest.presets import ALL_COLUMNS, LineType, Status
-from rfm_pipeline.ingest.presets.columns import Column, fold, line_type_of, name_score, synonyms, texts_of
+from rfm_pipeline.ingest.presets.columns import (
+    MOST,
+    Column,
+    fold,
+    line_type_of,
+    name_score,
+    synonyms,
+    texts_of,
+)
 
 WHO, WHEN, HOW_MUCH = "customer_id", "ordered_at", "amount"
 NONE = "none"
-AMOUNT_IS, DATE_ORDER, WORD = "amount_is", "date_order", "order_status."
-LINE_TYPE_WORD = "line_type."
+AMOUNT_IS, DATE_ORDER = "amount_is", "date_order"
 MEANINGS: tuple[str, ...] = get_args(Status)
 TYPES: tuple[str, ...] = get_args(LineType)
+_MEANINGS_OF = {"order_status": MEANINGS, "line_type": TYPES}
 SAID, BY_NAME = "said", "name"
 _CONTACTS = ("phone", "email", "name")
 _OF_ORDERS = {"order", "line"}
@@ -31,6 +39,7 @@ _QUESTIONS = {
     WHEN: "Which column says when the order was placed or paid?",
     HOW_MUCH: "Which column says how much was paid?",
 }
+_EXPLAINED = {"order_status": " (cancelled: before payment; closed: refunded in full)"}
 
 
 @dataclass(frozen=True)
@@ -113,11 +122,11 @@ def propose(
     chosen = _chosen(columns, said)
     proposal = Proposal(chosen)
     proposal.questions.extend(_needed(proposal, columns, said))
-    _decide_line_types(proposal, said)
+    _decide_words(proposal, "line_type", said, line_type_of, proposal.line_types)
     orders = _orders(proposal, sample)
     proposal.filled_down = _filled_down(proposal, sample, orders)
     _decide_amount(proposal, sample, orders, said)
-    _decide_statuses(proposal, said)
+    _decide_words(proposal, "order_status", said, meaning_of, proposal.statuses)
     money = [proposal.column(role) for role in ("amount", "unit_price", "refunded_amount")]
     proposal.has_negatives = any(
         column is not None and (column.lowest or 0) < 0
@@ -139,10 +148,9 @@ def propose(
 
 def _require_known(said: Mapping[str, str], columns: Sequence[Column]) -> None:
     for key, value in said.items():
-        if key.startswith(WORD):
-            allowed: Sequence[str] = MEANINGS
-        elif key.startswith(LINE_TYPE_WORD):
-            allowed = TYPES
+        role, dot, _ = key.partition(".")
+        if dot and role in _MEANINGS_OF:
+            allowed: Sequence[str] = _MEANINGS_OF[role]
         elif key == AMOUNT_IS:
             allowed = sorted(_OF_ORDERS)
         elif key == DATE_ORDER:
@@ -257,17 +265,13 @@ def _needed(proposal: Proposal, columns: Sequence[Column], said: Mapping[str, st
 def _by_values(role: str, free: Sequence[Column]) -> Column | None:
     """The free column whose values alone make it likely."""
     if role == WHEN:
-        return next((column for column in free if column.may_be(WHEN) and not _is_number(column)), None)
+        return next((column for column in free if column.may_be(WHEN) and column.numbers < MOST), None)
     if role == WHO:
-        free = [column for column in free if column.times < 0.8]
+        free = [column for column in free if column.times < MOST]
         ranked = sorted(free, key=lambda column: (-round(column.emails), -round(column.phones)))
-        return next((column for column in ranked if max(column.emails, column.phones) >= 0.8), None)
+        return next((column for column in ranked if max(column.emails, column.phones) >= MOST), None)
     sums = [column for column in free if column.may_be(HOW_MUCH) and column.decimals > 0]
     return sums[0] if len(sums) == 1 else None
-
-
-def _is_number(column: Column) -> bool:
-    return column.numbers >= 0.8
 
 
 def _orders(proposal: Proposal, sample: pl.DataFrame) -> pl.DataFrame | None:
@@ -334,7 +338,8 @@ def _decide_amount(
             proposal.is_order_amount = not of_line.all()
             return
         # discounts: the order's total is nearer to the sum of its lines than to any of them
-        proposal.is_order_amount = bool((by_order["amount"] > 0.5 * by_order["priced"]).mean() > 0.5)  # type: ignore[operator]
+        is_nearer = (by_order["amount"] > 0.5 * by_order["priced"]).drop_nulls()
+        proposal.is_order_amount = 2 * int(is_nearer.sum()) > len(is_nearer)
         return
     proposal.is_order_amount = True
     column = proposal.column(HOW_MUCH)
@@ -379,34 +384,30 @@ def meaning_of(word: str) -> str | None:
     return None
 
 
-def _decide_line_types(proposal: Proposal, said: Mapping[str, str]) -> None:
-    column = proposal.column("line_type")
+def _decide_words(
+    proposal: Proposal,
+    role: str,
+    said: Mapping[str, str],
+    usual: Callable[[str], str | None],
+    found: dict[str, list[str]],
+) -> None:
+    """What the words of a column mean; asks for those that nobody knows, the first meaning suggested.
+
+    Args:
+        proposal: Gets the questions.
+        role: The canonical column.
+        said: What the shop says, as ``role.WORD``.
+        usual: What a word usually means.
+        found: Meaning to words; filled here.
+    """
+    column = proposal.column(role)
     if column is None:
         return
     for word in column.words:
-        meaning = said.get(f"{LINE_TYPE_WORD}{word}") or line_type_of(word)
+        meaning = said.get(f"{role}.{word}") or usual(word)
         if meaning is None:
-            text = f"What does the word {word!r} in {column.name!r} mean?"
-            proposal.questions.append(Question(f"{LINE_TYPE_WORD}{word}", text, TYPES, "sale"))
+            text = f"What does the word {word!r} in {column.name!r} mean?{_EXPLAINED.get(role, '')}"
+            meanings = _MEANINGS_OF[role]
+            proposal.questions.append(Question(f"{role}.{word}", text, meanings, meanings[0]))
         else:
-            proposal.line_types.setdefault(meaning, []).append(word)
-
-
-def _decide_statuses(proposal: Proposal, said: Mapping[str, str]) -> None:
-    column = proposal.column("order_status")
-    if column is None:
-        return
-    for word in column.words:
-        meaning = said.get(f"{WORD}{word}") or meaning_of(word)
-        if meaning is None:
-            proposal.questions.append(
-                Question(
-                    f"{WORD}{word}",
-                    f"What does the word {word!r} in {column.name!r} mean? (cancelled: before payment; "
-                    "closed: refunded in full)",
-                    MEANINGS,
-                    "paid",
-                )
-            )
-        else:
-            proposal.statuses.setdefault(meaning, []).append(word)
+            found.setdefault(meaning, []).append(word)

@@ -95,15 +95,11 @@ def _with_usual(
     found: Mapping[str, Sequence[str]], usual: Mapping[Any, Sequence[str]]
 ) -> dict[str, list[str]]:
     """The words of the file, then the usual ones: next month's export may hold them."""
-    seen = {_spelling(word) for words in found.values() for word in words}
+    seen = {cells.one_word(word) for words in found.values() for word in words}
     return {
-        meaning: [*found.get(meaning, ()), *(word for word in words if _spelling(word) not in seen)]
+        meaning: [*found.get(meaning, ()), *(word for word in words if cells.one_word(word) not in seen)]
         for meaning, words in usual.items()
     }
-
-
-def _spelling(word: str) -> str:
-    return cells.one_word(word)
 
 
 def preset_text(name: str, files: Sequence[str], proposal: Proposal, content: Mapping[str, Any]) -> str:

@@ -23,8 +23,9 @@ from hypothesis import HealthCheck, given, settings
 
 from rfm_pipeline.errors import OrderFileError
 from rfm_pipeline.ingest.files import cells, landing
+from rfm_pipeline.ingest.files.cells import Dirt
 from rfm_pipeline.ingest.files.reading import open_source, read_rows
-from rfm_pipeline.ingest.files.texts import PROBLEM, Dirt, peek, text_rows
+from rfm_pipeline.ingest.files.texts import PROBLEM, peek, text_rows
 from rfm_pipeline.ingest.loading import load_new_files, update_order_lines
 from rfm_pipeline.ingest.presets import load_preset
 from rfm_pipeline.shop import Shop
